@@ -221,14 +221,18 @@ class Stepper:
         passes = self.stack.passes
         assert isinstance(passes, TaskPass)
         single = step.samples <= self.micro_batch_size and not self.stack.weights.is_cuda
-        step.has_gradient = not single or any(needs(step) for needs in self._need_gradient)
+        step.has_gradient = not single or self._reads_gradient(step)
         step.descends = not step.has_gradient
         passes.gathers = step.has_gradient
+
+    def _reads_gradient(self, step: Step) -> bool:
+        """Return whether an instrument reads the gradient buffer in this step."""
+        return any(needs(step) for needs in self._need_gradient)
 
     def _descend(self, batch: Tensor, step: Step) -> None:
         """Take a step of plain SGD without storing gradients, unless an instrument needs them."""
         step.descends = True
-        step.has_gradient = any(needs(step) for needs in self._need_gradient)
+        step.has_gradient = self._reads_gradient(step)
         if step.has_gradient:
             self._measure_gradient(batch, step)
         for measure in self._before_step:
