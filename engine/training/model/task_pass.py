@@ -157,10 +157,6 @@ class TaskPass:
         self._flat.weights.detach().add_(self._flat.gradient, alpha=-lr)
         return self._flat.norm().unsqueeze(0)
 
-    def logits(self, images: Tensor) -> Tensor:
-        """Raise an error: the outputs of a task's model are its own."""
-        raise NotImplementedError("a task has no logits")
-
     def _divide(self) -> None:
         weight = self._weight
         if isinstance(weight, Tensor):

@@ -48,6 +48,7 @@ class Stepper:
         team: the workers that divide every batch of a single replicate; None for one worker.
 
     Attributes:
+        settings: the settings that all replicates share.
         stack: weights (R, P) and gradients (R, P).
         course: batch size and learning rate at every step.
         stage: the part of the course that the present step belongs to.
@@ -70,7 +71,8 @@ class Stepper:
         device: torch.device,
         team: Team | None = None,
     ) -> None:
-        settings, self._images = members[0].settings, images
+        self.settings, self._images = members[0].settings, images
+        settings = self.settings
         self._task = images if isinstance(images, TaskDataset) else None
         self.stack = Stack(members, plan, device, self._task)
         self.start_weights = self.stack.copy_weights()
