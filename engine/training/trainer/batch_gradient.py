@@ -104,7 +104,7 @@ class BatchGradient:
         sizes = first_part(count), count - first_part(count)
         first, rest = torch.split(batch, list(sizes), 1)
         buffers = [buffer.clone() for buffer in self._stack.buffers]
-        data.samples.seed_pass(first, 0)
+        data.samples.seed_pass(first[0], 0)
         before = next_numbers(gradient.device)
         self._accumulate(first, mean=False)
         one, weight = gradient.clone(), passes.part_weight
