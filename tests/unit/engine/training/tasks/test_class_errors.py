@@ -1,6 +1,7 @@
 """What a task predicts is kept as one byte a sample, or it is said why it cannot be."""
 
 import zlib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,10 +10,12 @@ from torch import Tensor, nn
 
 from batchscope.engine.journal.events import Predicted
 from batchscope.engine.metrics.prediction_codec import unpack
-from batchscope.engine.spec import Train
+from batchscope.engine.spec import TaskFacts, Train
 from batchscope.engine.task import Task, TaskProblem
+from batchscope.engine.training.jobs.task_inspection import inspect
 from batchscope.engine.training.tasks.class_errors import class_errors
 from batchscope.engine.training.tasks.task_dataset import TaskDataset
+from tests.broken.loaded_kinds import loaded
 from tests.unit.engine.training.tasks.task_fixtures import regression_task, task_trial
 from tests.unit.training_fixtures import CPU, Run
 
@@ -85,3 +88,38 @@ def test_without_scores_or_test_data_there_are_no_predictions(without: str) -> N
     run = Run(task_trial(Train(batch_size=8, lr=0.01, epochs=1)), TaskDataset(task, 0, CPU))
     assert run.ended.status == "finished"
     assert not [each for each in run.events if isinstance(each, Predicted)]
+
+
+MODULE = """
+import batchscope
+import torch
+from torch import nn
+
+def loss(model, batch):
+    return ((model(batch[0]) - batch[1]) ** 2).sum(), len(batch[0])
+
+def scores(model, batch):
+    return {scores}, (batch[1][:, 0] > 0).long()
+
+def make(seed):
+    x, y = torch.randn(20, 3), torch.randn(20, 4)
+    return batchscope.Task(
+        model=nn.Sequential(nn.Linear(3, 4), nn.Dropout(0.5)),
+        train=(x, y), test=(x, y), loss=loss, scores=scores,
+    )
+"""
+
+
+def facts_of(folder: Path, scores: str) -> TaskFacts:
+    (folder / "mine.py").write_text(MODULE.format(scores=scores), "utf-8")
+    with loaded(folder, "", use="mine:make") as host:
+        return inspect(host)
+
+
+def test_the_classes_are_known_before_the_first_step(tmp_path: Path) -> None:
+    assert facts_of(tmp_path, "model(batch[0])").classes == 4
+
+
+def test_wrong_scores_are_found_before_the_first_step(tmp_path: Path) -> None:
+    with pytest.raises(TaskProblem, match=r"scores \(mine.py, line 9\): .*\(8,\) and \(8,\)"):
+        facts_of(tmp_path, "model(batch[0]).argmax(1)")
