@@ -1,6 +1,6 @@
 """Time a step of a task against a plain loop that a careful person writes, side by side.
 
-    python benchmarks/task_step.py [--optimizer sgd] [--rounds 9] [--sizes 1 4 16 ...]
+    python benchmarks/task_step.py [--optimizer sgd] [--rounds 41] [--sizes 1 4 16 ...]
 
 The task is trained as users get it, with all its instruments ("ours"), and with none ("bare"). The
 loop is
@@ -19,8 +19,11 @@ records the norm, as the geometric mean over the batch sizes of a network.
 """
 
 import argparse
+import os
 import time
 from collections.abc import Callable
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as in a worker, before numpy is imported
 
 import torch
 from interleaving import geometric_mean, in_turn, judged, ratio, row
@@ -37,7 +40,7 @@ from batchscope.engine.training.trainer.train_step import Stepper
 SIZES = (1, 4, 16, 64, 256, 1024)
 SAMPLES, SHAPE, CLASSES = 4096, (1, 28, 28), 10
 LR, MOMENTUM = 0.001, 0.9
-SHORTEST_SECONDS, LONGEST_SECONDS = 0.15, 25.0
+SHORTEST_SECONDS, LONGEST_SECONDS = 0.05, 25.0
 CPU = torch.device("cpu")
 BAR = 1.0
 Batch = tuple[Tensor, Tensor]
@@ -174,7 +177,7 @@ def steps_of(network: str, train: Train) -> int:
 def main() -> None:
     ask = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     ask.add_argument("--optimizer", choices=("sgd", "momentum", "adam"), default="sgd")
-    ask.add_argument("--rounds", type=int, default=9)
+    ask.add_argument("--rounds", type=int, default=41)
     ask.add_argument("--sizes", type=int, nargs="*", default=SIZES)
     ask.add_argument("--networks", nargs="*", choices=tuple(NETWORKS), default=tuple(NETWORKS))
     words = ask.parse_args()

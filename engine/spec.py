@@ -85,6 +85,7 @@ class TaskFacts(Struct, frozen=True, kw_only=True):
         accepted: modules that were changed after the sweep began, with which it goes on.
         problem: why it cannot be trained; nothing else is known then.
         layers: names of the modules with weights of their own, as `layer` of a claim has them.
+        classes: number of classes that it predicts; 0 if it does not say which.
     """
 
     train: int
@@ -101,6 +102,7 @@ class TaskFacts(Struct, frozen=True, kw_only=True):
     accepted: tuple[str, ...] = ()
     problem: str = ""
     layers: tuple[str, ...] = ()
+    classes: int = 0
 
 
 Argument = bool | int | float | str | tuple[bool | int | float | str, ...]

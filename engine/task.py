@@ -21,6 +21,8 @@ Data = Any
 Direction = Literal["higher", "lower"]
 Summed = Callable[["nn.Module", Batch], tuple["Tensor", "Tensor | float"]]
 """Returns a sum over the samples of a batch, and the weight that the sum is divided by."""
+Scored = Callable[["nn.Module", Batch], tuple["Tensor", "Tensor"]]
+"""Returns scores of the classes for the samples of a batch, (n, K), and the right classes, (n,)."""
 
 RESERVED = ("loss", "learning_rate", "lr")
 """Names that a metric cannot have, because columns of these names exist."""
@@ -51,6 +53,9 @@ class Task:
             samples. Without it each part is collated by itself.
         parameters: takes the model and returns groups of parameters for the optimizer.
         optimizer: takes those groups and a learning rate, and returns the optimizer.
+        scores: takes the model and a batch, and returns the scores of K classes, (n, K), of which
+            the highest is predicted, and the right classes, (n,), from 0. With it the test error is
+            divided into bias and variance over the seeds, so test data must not depend on the seed.
 
     Raises:
         TaskProblem: an argument cannot be right.
@@ -67,9 +72,10 @@ class Task:
     split: Callable[[Batch, int], Sequence[Batch]] | None = None
     parameters: Callable[["nn.Module"], Iterable[Mapping[str, Any]]] | None = None
     optimizer: Callable[[Sequence[Mapping[str, Any]], float], "Optimizer"] | None = None
+    scores: Scored | None = None
 
     def __post_init__(self) -> None:
-        for name in ("loss", "collate", "split", "parameters", "optimizer"):
+        for name in ("loss", "collate", "split", "parameters", "optimizer", "scores"):
             value = getattr(self, name)
             if value is not None and not callable(value):
                 raise TaskProblem(f"Task({name}=…): expected a function, got {shown(value)}")

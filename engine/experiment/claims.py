@@ -15,8 +15,6 @@ from batchscope.engine.spec import Claim, Configuration
 
 TREND = ("trend", "over")
 COMPARISON = ("left", "relation", "right", "value")
-OF_CLASSES = ("bias", "variance", "variance_unbiased", "variance_biased", "net_variance")
-"""Measures of the predicted classes, which only the included data sets have."""
 LEFT_OUT = "claim left out, with nothing to compare"
 
 
@@ -73,11 +71,6 @@ def _claim(raw: dict[str, Any], configurations: Sequence[Configuration], where: 
     if claim["measure"] not in MEASURES and not own:
         hint = nearest(claim["measure"], MEASURES)
         raise UsageProblem(f"{where}.measure: unknown measure {claim['measure']!r}{hint}")
-    if claim["measure"] in OF_CLASSES and all(each.settings.task for each in configurations):
-        raise UsageProblem(
-            f"{where}.measure: {claim['measure']} needs the class that is predicted for each test "
-            "sample, and a task returns sums only; choose another measure"
-        )
     if "over" in claim:
         claim["over"] = _ordered(claim, configurations, where)
     elif "right" in claim:

@@ -15,6 +15,8 @@ from batchscope.engine.spec import Claim, Selection, Settings, TaskFacts, inform
 
 VALIDATION = "validation_"
 COUNTED = "steps_to_target"
+OF_CLASSES = ("bias", "variance", "variance_unbiased", "variance_biased", "net_variance")
+"""Measures of the class that is predicted for each test sample."""
 TARGET_KEYS = {ACCURACY: "train.target_accuracy", LOSS: "train.target_loss"}
 
 
@@ -77,12 +79,25 @@ def _claim_problem(at: int, claim: Claim, facts: TaskFacts) -> str | None:
             f"claims[{at}].layer: the task's model has no layer {claim.layer!r}"
             f"{nearest(claim.layer, facts.layers)}"
         )
+    if claim.measure in OF_CLASSES:
+        return _classes_problem(f"claims[{at}].measure: {claim.measure}", facts)
     if claim.measure in TRIAL or not is_task_metric(claim.measure):
         return None
     part, _, metric = claim.measure.partition("_")
     if metric in _names(facts):
         return None
     return f"claims[{at}].measure: {_no_metric(metric, facts, f'{part}_')}"
+
+
+def _classes_problem(what: str, facts: TaskFacts) -> str | None:
+    """Return why bias and variance cannot be measured; None if they can."""
+    if not facts.classes:
+        return (
+            f"{what} needs the class that is predicted for each test sample; give Task a function "
+            "scores=…, (model, batch) -> (scores of the classes, right classes), or choose another "
+            "measure"
+        )
+    return None if facts.test else f"{what} needs test data; give them to Task as test=…"
 
 
 def _names(facts: TaskFacts) -> tuple[str, ...]:

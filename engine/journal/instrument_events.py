@@ -239,7 +239,8 @@ class Predicted(Event, frozen=True, tag="predicted"):
     """The final predictions of a trial for all test images.
 
     `packed` holds one byte for each image, (predicted − label) mod `classes`, compressed by zlib; 0
-    is a correct prediction. `engine.metrics.prediction_codec` reads it.
+    is a correct prediction. `engine.metrics.prediction_codec` reads it. `labels` is the CRC-32 of
+    the right classes of a task, whose test data may differ between seeds; 0 for images.
     """
 
     trial: str
@@ -248,6 +249,7 @@ class Predicted(Event, frozen=True, tag="predicted"):
     classes: int
     images: int
     packed: bytes
+    labels: int = 0
 
 
 class SharpnessMeasured(Event, frozen=True, tag="sharpness"):

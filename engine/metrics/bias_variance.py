@@ -109,7 +109,7 @@ def decomposed_over(trials: Sequence[TrialState]) -> Decomposed | None:
     predictions = [trial.predicted for trial in trials if trial.predicted is not None]
     if len(predictions) < LEAST_SEEDS:
         return None
-    if len({(each.classes, each.images) for each in predictions}) > 1:
+    if len({(each.classes, each.images, each.labels) for each in predictions}) > 1:
         return None
     return decompose(tuple(each.packed for each in predictions), predictions[0].classes)
 

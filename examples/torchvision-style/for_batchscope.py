@@ -20,6 +20,12 @@ def accuracy(model, batch):
     return count_right(model(images), labels), len(labels)
 
 
+def scores(model, batch):
+    """Return the scores of the digits and which they are, to tell bias from variance."""
+    images, labels = batch
+    return model(images), labels
+
+
 def make(seed):
     """Return the task; the weights are drawn from the seed that was set before this call."""
     return batchscope.Task(
@@ -28,4 +34,5 @@ def make(seed):
         test=Digits(train=False),
         loss=loss,
         metrics={"accuracy": accuracy},
+        scores=scores,
     )

@@ -43,7 +43,15 @@ from batchscope.engine.spec import (
 from batchscope.engine.training.batches import Labeled, TrainingData
 from batchscope.engine.training.cancellation import PauseGate
 from batchscope.engine.training.model.flat_model import FlatModel
-from batchscope.engine.training.model.passes import Automatic, Explicit, Heard, alone, unheard
+from batchscope.engine.training.model.passes import (
+    Automatic,
+    Classifier,
+    Explicit,
+    Heard,
+    Pass,
+    alone,
+    unheard,
+)
 from batchscope.engine.training.trainer.evaluation import Evaluation, evaluate
 from batchscope.engine.training.trainer.job import TrainingJob
 from batchscope.engine.training.trainer.trainer import Trainer
@@ -186,8 +194,14 @@ def accumulate(
     alone(flat).accumulate(Labeled(images, labels), batch.unsqueeze(0), cut, mean, unheard)
 
 
+def classifier(passes: Pass) -> Classifier:
+    """Return the passes of a network as what classifies images."""
+    assert isinstance(passes, Classifier)
+    return passes
+
+
 def evaluate_alone(flat: FlatModel, batches: Iterable[tuple[Tensor, Tensor]]) -> Evaluation:
-    (figures,) = evaluate(alone(flat), batches)
+    (figures,) = evaluate(classifier(alone(flat)), batches)
     return figures
 
 

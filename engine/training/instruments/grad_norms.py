@@ -83,7 +83,8 @@ class GradientNorms(Instrument):
     def after_step(self, step: Step) -> None:
         """Store the norms that the step computed without stored gradients."""
         if step.norms is not None:
-            self.kept[step.slot] = step.norms
+            kept = self.kept if self._host is None else self._host
+            kept[step.slot] = step.norms
 
     @np.errstate(over="ignore", invalid="ignore")  # a norm may overflow: it counts as not finite
     def take(self, slot: int) -> None:

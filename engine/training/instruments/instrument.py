@@ -57,7 +57,7 @@ class Step:
         has_gradient: whether the gradient buffer holds the gradient of this batch; where the step
             descends, only if an instrument needs it.
         parts: the parts of the gradient, where an instrument needs them.
-        norms: gradient norms (R,), where the step computed them without a gradient.
+        norms: gradient norms (R,), or the only one, where the step computed them by itself.
     """
 
     number: int
@@ -69,7 +69,7 @@ class Step:
     descends: bool = False
     has_gradient: bool = True
     parts: BatchParts | WeightedParts | None = None
-    norms: Tensor | None = None
+    norms: Tensor | float | None = None
 
 
 @dataclass(frozen=True, slots=True)

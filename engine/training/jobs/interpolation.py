@@ -28,7 +28,7 @@ from batchscope.engine.task import Batch
 from batchscope.engine.training.batches import TrainingData
 from batchscope.engine.training.model.build import build_model
 from batchscope.engine.training.model.flat_model import FlatModel
-from batchscope.engine.training.model.passes import Pass, alone
+from batchscope.engine.training.model.passes import Classifier, Pass, alone
 from batchscope.engine.training.peak_memory import ran_out
 from batchscope.engine.training.tasks.task_dataset import TaskDataset, TaskSamples
 from batchscope.engine.training.trainer.evaluation import Evaluation, evaluate, evaluate_task
@@ -138,6 +138,7 @@ class _Line:
         """Evaluate the present weights; without batches the loss is NaN."""
         if isinstance(self._images, TaskDataset):
             return evaluate_task(self._images.task, self._flat, batches)
+        assert isinstance(self._passes, Classifier)
         return evaluate(self._passes, batches)[0]
 
     def _batches(self) -> Iterator[Batch]:

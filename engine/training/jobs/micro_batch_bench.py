@@ -20,6 +20,7 @@ from batchscope.engine.schedule.course import totals
 from batchscope.engine.spec import Settings, Trial
 from batchscope.engine.training.batches import TrainingData
 from batchscope.engine.training.cancellation import IsHalted, never, raise_if
+from batchscope.engine.training.model.passes import Classifier
 from batchscope.engine.training.peak_memory import measured, ran_out
 from batchscope.engine.training.tasks.task_dataset import TaskDataset
 from batchscope.engine.training.trainer.evaluation import evaluate, evaluate_task
@@ -320,7 +321,9 @@ class Bench:
                 if isinstance(images, TaskDataset):
                     evaluate_task(images.task, self._stepper.stack.members[0], gathered)
                 else:
-                    evaluate(self._stepper.stack.passes, gathered)
+                    passes = self._stepper.stack.passes
+                    assert isinstance(passes, Classifier)
+                    evaluate(passes, gathered)
             peaks.append(peak.bytes)
 
         return peaks[0] if self._fits(work) else None

@@ -28,8 +28,10 @@ from batchscope.engine.spec import TaskFacts, TaskTable
 from batchscope.engine.system.scarcity import is_scarce
 from batchscope.engine.task import Batch, Task, TaskProblem
 from batchscope.engine.tasks.code_digests import CodeDigests
+from batchscope.engine.training.model.modes import evaluating
 from batchscope.engine.training.tasks.accepted_model import refuse_uncopyable
 from batchscope.engine.training.tasks.batch_structure import tensors
+from batchscope.engine.training.tasks.class_errors import class_errors
 from batchscope.engine.training.tasks.cut_comparison import NORMS, compared, is_random
 from batchscope.engine.training.tasks.error_place import named
 from batchscope.engine.training.tasks.exit_guard import guard_exit
@@ -92,6 +94,7 @@ def inspect(host: TaskHost, note: Callable[[str], None] = _unheard) -> TaskFacts
         longest=guarded(lambda: _longest(train), host.code, "reading the samples"),
         digests=tuple(sorted(host.code.digests.items())),
         layers=tuple(name for name, _, _ in owners(task.model)),
+        classes=guarded(lambda: _classes(task, parts.get("test", train)), host.code, loss),
     )
 
 
@@ -175,6 +178,19 @@ def _compare(task: Task, train: TaskData, known: bool, note: Callable[[str], Non
         )
 
 
+def _classes(task: Task, data: TaskData) -> int:
+    """Return the number of classes that a task predicts; 0 if it does not say which.
+
+    Raises:
+        TaskProblem: what it says cannot be used.
+    """
+    if task.scores is None:
+        return 0
+    batch = data.batch(torch.arange(min(TIMED, data.size)))
+    with evaluating(task.model):
+        return class_errors(task.scores, task.model, batch).classes
+
+
 def _longest(train: TaskData) -> tuple[int, ...]:
     """Return the numbers of the longest samples, longest first; none if all are as long."""
     if train.in_memory:
@@ -232,7 +248,7 @@ def main() -> int:
             train=facts.train,
             test=facts.test,
             shape=(0, 0, 0),
-            classes=0,
+            classes=facts.classes,
             digest=digest_of(table, facts),
             task=facts,
         )

@@ -8,7 +8,7 @@ replicate after the other.
 import math
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -57,6 +57,11 @@ class Pass(Protocol):
         The gradients are not stored: for few samples, writing and reading them would be most of the
         work.
         """
+
+
+@runtime_checkable
+class Classifier(Protocol):
+    """Classifies images with R replicates; a `Pass` of a network does, that of a task does not."""
 
     def logits(self, images: Tensor) -> Tensor:
         """Return the outputs (R, B, K) in evaluation mode for images (B, C, H, W)."""
@@ -115,7 +120,7 @@ class Explicit:
 
     @torch.no_grad()
     def logits(self, images: Tensor) -> Tensor:
-        """Return the outputs (R, B, K) for images; see `Pass.logits`."""
+        """Return the outputs (R, B, K) for images; see `Classifier.logits`."""
         if self._of_features:
             x = images.flatten(1).unsqueeze(0).expand(self._replicates, -1, -1)
         else:
@@ -173,7 +178,7 @@ class Automatic:
 
     @torch.no_grad()
     def logits(self, images: Tensor) -> Tensor:
-        """Return the outputs (R, B, K) for images; see `Pass.logits`."""
+        """Return the outputs (R, B, K) for images; see `Classifier.logits`."""
         for flat in self._members:
             flat.model.eval()
         logits = torch.stack([flat.logits(images) for flat in self._members])

@@ -98,10 +98,14 @@ class TaskPass:
             parameter.grad = None
 
     @np.errstate(over="ignore", invalid="ignore")  # a norm may overflow: it counts as not finite
-    def norm(self) -> Tensor:
-        """Return the L2 norm (1,) of a gradient on a CPU that was not copied into the buffer."""
-        found = [each.grad.reshape(-1).numpy() for each in self._trained if each.grad is not None]
-        return torch.tensor([math.sqrt(sum(float(np.dot(each, each)) for each in found))])
+    def norm(self) -> float:
+        """Return the L2 norm of a gradient on a CPU that was not copied into the buffer."""
+        squares = 0.0
+        for parameter in self._trained:
+            if parameter.grad is not None:
+                gradient = parameter.grad.numpy()
+                squares += float(np.vdot(gradient, gradient))
+        return math.sqrt(squares)
 
     def _check_gradients(self, gathered: bool) -> None:
         """Raise `TaskProblem` if no weight got a gradient, or a later part took one away."""
@@ -155,10 +159,6 @@ class TaskPass:
         self.accumulate(samples, batch, batch.shape[1], mean, lambda size: None)
         self._flat.weights.detach().add_(self._flat.gradient, alpha=-lr)
         return self._flat.norm().unsqueeze(0)
-
-    def logits(self, images: Tensor) -> Tensor:
-        """Raise an error: the outputs of a task's model are its own."""
-        raise NotImplementedError("a task has no logits")
 
     def _divide(self) -> None:
         weight = self._weight

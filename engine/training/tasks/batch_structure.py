@@ -23,6 +23,8 @@ def mapped(batch: Any, change: Callable[[Tensor], Tensor]) -> Any:
     """
     if isinstance(batch, Tensor):
         return change(batch)
+    if type(batch) is tuple:  # first, because it is the usual batch, and the others take longer
+        return tuple([mapped(each, change) for each in batch])
     if isinstance(batch, Mapping):
         return type(batch)({key: mapped(each, change) for key, each in batch.items()})  # type: ignore[call-arg]
     if isinstance(batch, tuple) and hasattr(batch, "_fields"):

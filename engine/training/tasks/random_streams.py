@@ -35,3 +35,15 @@ def seed_from(*numbers: int, device: torch.device | None = None) -> None:
     if device is not None and device.type == "cuda":
         with torch.cuda.device(device):
             torch.cuda.manual_seed(seed >> 1)
+
+
+def next_numbers(device: torch.device) -> tuple[object, ...]:
+    """Return what the generators give next, drawing it: the same if nothing was drawn since a seed.
+
+    Args:
+        device: a GPU whose generator counts too.
+    """
+    drawn: list[object] = [random.random(), np.random.random(), float(torch.rand(()))]
+    if device.type == "cuda":
+        drawn.append(torch.cuda.get_rng_state(device).tolist())
+    return tuple(drawn)

@@ -4,18 +4,20 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from batchscope.engine.task import Batch, Task
+from batchscope.engine.data.catalog import DATASETS
+from batchscope.engine.task import Batch, Scored, Task
 from batchscope.engine.training.batches import Part, TrainingData
 from batchscope.engine.training.model.flat_model import FlatModel
 from batchscope.engine.training.model.modes import evaluating
-from batchscope.engine.training.model.passes import Pass
+from batchscope.engine.training.model.passes import Classifier
 from batchscope.engine.training.peak_memory import measured, ran_out
+from batchscope.engine.training.tasks.class_errors import class_errors
 from batchscope.engine.training.tasks.task_dataset import TaskDataset
 from batchscope.engine.training.tasks.weighted_sum import as_tensor, checked, summed
 from batchscope.engine.training.trainer.train_step import Stepper
@@ -35,9 +37,23 @@ class Evaluation(NamedTuple):
     metrics: Mapping[str, float] = MappingProxyType({})
 
 
+class Predictions(NamedTuple):
+    """What R replicates predict for N test samples.
+
+    Attributes:
+        missed: (predicted − label) mod `classes`, shape (R, N), uint8 on the host.
+        classes: number of classes.
+        labels: CRC-32 of the right classes of a task; 0 for images.
+    """
+
+    missed: Tensor
+    classes: int
+    labels: int = 0
+
+
 @torch.no_grad()
 def evaluate(
-    passes: Pass,
+    passes: Classifier,
     batches: Iterable[tuple[Tensor, Tensor]],
     missed: list[Tensor] | None = None,
 ) -> list[Evaluation]:
@@ -46,7 +62,7 @@ def evaluate(
     It waits for the device once, at the end.
 
     Args:
-        passes: forward pass of R replicates.
+        passes: classifies the images.
         batches: pairs of images (B, C, H, W) and labels (B,).
         missed: a list to which (predicted − label) mod classes is appended for each batch, shape
             (R, B), uint8.
@@ -104,6 +120,7 @@ def _ratio(total: float, weight: float) -> float:
 
 
 Cut = Callable[[int], None]
+Found = TypeVar("Found")
 
 
 class Evaluator:
@@ -118,14 +135,12 @@ class Evaluator:
     Attributes:
         batch_size: images of a batch.
         peak_bytes: peak of live tensor bytes over all that was measured, on a CPU.
-        missed: (predicted − label) mod classes of the last evaluation on the test images, one
-            tensor (R, B) for each batch.
     """
 
     def __init__(self, stepper: Stepper, images: TrainingData, batch_size: int, cut: Cut) -> None:
         self._stepper, self._images, self._cut = stepper, images, cut
         self.batch_size, self.peak_bytes = batch_size, 0
-        self.missed: list[Tensor] = []
+        self._missed: list[Tensor] = []
 
     def figures(self, *on: Part, first: bool) -> list[list[Evaluation]]:
         """Evaluate each replicate on each part of the images.
@@ -134,10 +149,47 @@ class Evaluator:
             on: parts of the images.
             first: whether to measure memory, which is done once a training.
         """
+
+        def work() -> list[list[Evaluation]]:
+            with self.measured() if first else nullcontext():
+                return [self._figures(part) for part in on]
+
+        return self._fitting(work)
+
+    def predictions(self) -> Predictions | None:
+        """Return what each replicate predicts for the test data; None if it predicts no classes.
+
+        For images this is the result of the last evaluation. A task is asked for its scores.
+
+        Raises:
+            TaskProblem: the task's `scores` cannot be used.
+        """
+        images = self._images
+        if not isinstance(images, TaskDataset):
+            if not self._missed:
+                return None
+            classes = DATASETS[self._stepper.settings.data.name].classes
+            return Predictions(torch.cat(self._missed, 1).cpu(), classes)
+        scores = images.task.scores
+        if scores is None or not images.test_size:
+            return None
+        return self._fitting(lambda: self._predicted(images, scores))
+
+    def _predicted(self, data: TaskDataset, scores: Scored) -> Predictions:
+        flat, missed, classes, labels = self._stepper.stack.members[0], list[Tensor](), 0, 0
+        with evaluating(flat.model):
+            for batch in data.batches("test", self.batch_size):
+                with flat.cast(flat.gradient.device.type):
+                    found = class_errors(scores, flat.model, batch, labels)
+                missed.append(found.missed)
+                classes, labels = found.classes, found.labels
+        return Predictions(torch.cat(missed).unsqueeze(0), classes, labels)
+
+    def _fitting(self, work: Callable[[], Found]) -> Found:
+        """Do something in batches of `batch_size`, which is halved until they fit in memory."""
         while True:
             try:
-                with self.measured() if first else nullcontext():
-                    return [self._figures(part) for part in on]
+                return work()
             except (RuntimeError, MemoryError) as error:
                 if not ran_out(error) or self.batch_size == 1:
                     raise
@@ -148,10 +200,11 @@ class Evaluator:
         passes, batches = self._stepper.stack.passes, self._images.batches(part, self.batch_size)
         if isinstance(self._images, TaskDataset):
             return [evaluate_task(self._images.task, self._stepper.stack.members[0], batches)]
+        assert isinstance(passes, Classifier)
         if part != "test":
             return evaluate(passes, batches)
-        self.missed = []
-        return evaluate(passes, batches, self.missed)
+        self._missed = []
+        return evaluate(passes, batches, self._missed)
 
     @contextmanager
     def measured(self) -> Iterator[None]:

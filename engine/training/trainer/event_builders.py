@@ -4,7 +4,6 @@ import math
 
 import torch
 
-from batchscope.engine.data.catalog import DATASETS
 from batchscope.engine.journal.events import (
     EpochRecord,
     Predicted,
@@ -61,16 +60,20 @@ def probed(training: TrainingState, member: Replicate, share: float, probe: Prob
     )
 
 
-def predicted(training: TrainingState, member: Replicate) -> Predicted:
-    """Build the event with the predictions for all test images at the last evaluation."""
-    missed = torch.cat([part[member.index] for part in training.evaluator.missed]).cpu().numpy()
+def predicted(training: TrainingState, member: Replicate) -> Predicted | None:
+    """Build the event with the predictions for all test samples; None if there are none."""
+    found = training.evaluator.predictions()
+    if found is None:
+        return None
+    missed = found.missed[member.index].numpy()
     return Predicted(
         trial=member.trial.id,
         attempt=training.job.attempt,
         steps=training.at.steps,
-        classes=DATASETS[training.settings.data.name].classes,
+        classes=found.classes,
         images=len(missed),
         packed=pack(missed.tobytes()),
+        labels=found.labels,
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
-from torch import nn, optim
+from torch import Tensor, nn, optim
 
 from batchscope.engine.schedule.lr_scaling import Rates
 from batchscope.engine.spec import Train
@@ -52,14 +52,18 @@ class PlainSGD:
     def step(self) -> None:
         """Update the weights with their gradient."""
         lr = self.param_groups[0]["lr"]
+        weights, gradients = list[Tensor](), list[Tensor]()
+        for each in self._weights:
+            gradient = each.grad
+            if gradient is not None:
+                weights.append(each)
+                gradients.append(gradient)
+        if not weights:
+            return
         with torch.no_grad():
-            for weights in self._weights:
-                gradient = weights.grad
-                if gradient is None:
-                    continue
-                if self._decay:
-                    gradient = gradient.add(weights, alpha=self._decay)
-                weights.add_(gradient, alpha=-lr)
+            if self._decay:
+                gradients = list(torch._foreach_add(gradients, weights, alpha=self._decay))
+            torch._foreach_add_(weights, gradients, alpha=-lr)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the learning rate, which is the whole state."""

@@ -1,7 +1,6 @@
 """The training step: gradients, instruments, and the update of the weights, for all replicates."""
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import torch
@@ -25,22 +24,12 @@ from batchscope.engine.training.instruments.instrument import (
     WeightedParts,
     overridden,
 )
-from batchscope.engine.training.instruments.noise_scale import (
-    PartsAccumulator,
-    first_part,
-    two_parts,
-)
-from batchscope.engine.training.instruments.weighted_parts import (
-    WeightedAccumulator,
-    two_weighted_parts,
-)
-from batchscope.engine.training.model.cuda_graph import Replay
 from batchscope.engine.training.model.layer_windows import layer_windows, named_windows
-from batchscope.engine.training.model.passes import Explicit, Heard, unheard
 from batchscope.engine.training.model.stack import Stack
 from batchscope.engine.training.model.task_pass import TaskPass
 from batchscope.engine.training.peak_memory import ran_out
 from batchscope.engine.training.tasks.task_dataset import TaskDataset
+from batchscope.engine.training.trainer.batch_gradient import BatchGradient
 from batchscope.engine.training.trainer.optimizers import Optimizer, build_optimizer, task_optimizer
 
 SLICES_PER_RUN = 20
@@ -59,6 +48,7 @@ class Stepper:
         team: the workers that divide every batch of a single replicate; None for one worker.
 
     Attributes:
+        settings: the settings that all replicates share.
         stack: weights (R, P) and gradients (R, P).
         course: batch size and learning rate at every step.
         stage: the part of the course that the present step belongs to.
@@ -68,7 +58,6 @@ class Stepper:
         layers: the layers of the network.
         instruments: the instruments that measure the steps.
         empty_batches: batches of a task that had no weight, and so took no step.
-        micro_batch_size: the most samples in one forward and backward pass.
         slice_steps: the most steps of a slice of gradient norms.
         per_epoch: steps of an epoch at the batch size of `[train]`.
         total_steps: steps of the budget; None if unknown.
@@ -82,7 +71,8 @@ class Stepper:
         device: torch.device,
         team: Team | None = None,
     ) -> None:
-        settings, self._images, self._team = members[0].settings, images, team
+        self.settings, self._images = members[0].settings, images
+        settings = self.settings
         self._task = images if isinstance(images, TaskDataset) else None
         self.stack = Stack(members, plan, device, self._task)
         self.start_weights = self.stack.copy_weights()
@@ -96,8 +86,8 @@ class Stepper:
         self.per_epoch = steps_per_epoch(images.train_size, plan.batch_size, self.course.joins)
         self.total_steps = self.course.total_steps
         self.slice_steps = self._slice_steps()
-        self.micro_batch_size = plan.micro_batch_size
         self._mean = settings.train.loss_reduction == "mean"
+        self._gradient = BatchGradient(self.stack, images, plan.micro_batch_size, self._mean, team)
         plain = settings.train.optimizer == "sgd" and not settings.train.weight_decay
         if self._task is not None and (self._task.task.optimizer or self._task.task.parameters):
             plain = False
@@ -120,9 +110,6 @@ class Stepper:
                 )
             )
         )
-        self._replay: Replay | None = None
-        if device.type == "cuda" and isinstance(self.stack.passes, Explicit) and team is None:
-            self._replay = Replay(self._take, self.stack.gradient, self.stack.buffers)
         self._start_states = self.instrument_states()
         self._start_buffers = [buffer.clone() for buffer in self.stack.buffers]
         self.empty_batches = 0
@@ -155,6 +142,15 @@ class Stepper:
         self._need_parts = overridden(instruments, "needs_parts")
         self._before_step = overridden(instruments, "before_step")
         self._after_step = overridden(instruments, "after_step")
+
+    @property
+    def micro_batch_size(self) -> int:
+        """The most samples in one forward and backward pass."""
+        return self._gradient.micro_batch_size
+
+    @micro_batch_size.setter
+    def micro_batch_size(self, size: int) -> None:
+        self._gradient.micro_batch_size = size
 
     @property
     def norms(self) -> GradientNorms:
@@ -220,84 +216,25 @@ class Stepper:
         Returns:
             The parts, or None.
         """
-        count = batch.shape[1]
-        if self._team is not None:
-            return self._divide(self._team, batch, parts)
-        if not parts:
-            if self._replay is not None and count <= self.micro_batch_size:
-                self._replay.take(batch)
-            else:
-                self._take(batch)
-            return None
-        if self._task is not None:
-            return self._task_parts(batch)
-        if count > self.micro_batch_size:
-            sums = PartsAccumulator(self.stack.gradient, self._scale(count))
-            self._accumulate(batch, self._mean, sums.add)
-            return sums.parts()
-        size = first_part(count)
-        self._accumulate(batch[:, :size], mean=False)
-        first = self.stack.gradient.clone()
-        self._accumulate(batch, self._mean)
-        return two_parts(first, self.stack.gradient, size, count, self._scale(count))
-
-    def _task_parts(self, batch: Tensor) -> WeightedParts:
-        """Compute the gradient of a batch (1, B) of a task, and measure its parts.
-
-        While it accumulates, the buffer holds a sum that is divided by no weight yet. A batch that
-        is one micro-batch is measured as two parts, which have random numbers of their own.
-        """
-        passes, cut, count = self.stack.passes, self.micro_batch_size, batch.shape[1]
-        assert isinstance(passes, TaskPass)
-        if count > cut:
-            sums = WeightedAccumulator(self.stack.gradient)
-            self._accumulate(batch, self._mean, lambda size: sums.add(size, passes.part_weight))
-            return sums.parts(self._mean)
-        sizes = first_part(count), count - first_part(count)
-        first, rest = torch.split(batch, list(sizes), 1)
-        buffers = [buffer.clone() for buffer in self.stack.buffers]
-        self._accumulate(first, mean=False)
-        kept, weight = self.stack.gradient.clone(), passes.part_weight
-        self._accumulate(rest, mean=False)
-        both = (kept, self.stack.gradient), (weight, passes.part_weight)
-        parts = two_weighted_parts(*both, sizes, self._mean)
-        for buffer, before in zip(self.stack.buffers, buffers, strict=True):
-            buffer.copy_(before)
-        self._accumulate(batch, self._mean)
-        return parts
-
-    def _divide(self, team: Team, batch: Tensor, parts: bool) -> BatchParts | None:
-        """Compute the gradient of a batch (1, B) that is divided among the workers.
-
-        With `parts`, the shares are the parts.
-        """
-        gradient, count = self.stack.gradient, batch.shape[1]
-        scale = self._scale(count)
-        squares = team.gradient(
-            self.stack.weights.detach(),
-            gradient,
-            batch,
-            cut=self.micro_batch_size,
-            own=partial(self._accumulate, mean=False),
-            measured=parts,
-        )
-        if scale != 1.0:
-            gradient.mul_(scale)
-        return None if squares is None else BatchParts(squares, team.parts(count))
+        return self._gradient.compute(batch, parts)
 
     def _choose_buffer(self, step: Step) -> None:
         """Have a task's gradient copied into the buffer if an instrument of this step reads it."""
         passes = self.stack.passes
         assert isinstance(passes, TaskPass)
         single = step.samples <= self.micro_batch_size and not self.stack.weights.is_cuda
-        step.has_gradient = not single or any(needs(step) for needs in self._need_gradient)
+        step.has_gradient = not single or self._reads_gradient(step)
         step.descends = not step.has_gradient
         passes.gathers = step.has_gradient
+
+    def _reads_gradient(self, step: Step) -> bool:
+        """Return whether an instrument reads the gradient buffer in this step."""
+        return any(needs(step) for needs in self._need_gradient)
 
     def _descend(self, batch: Tensor, step: Step) -> None:
         """Take a step of plain SGD without storing gradients, unless an instrument needs them."""
         step.descends = True
-        step.has_gradient = any(needs(step) for needs in self._need_gradient)
+        step.has_gradient = self._reads_gradient(step)
         if step.has_gradient:
             self._measure_gradient(batch, step)
         for measure in self._before_step:
@@ -312,24 +249,13 @@ class Stepper:
 
     def recording_seconds(self) -> float:
         """Return the seconds spent on recording CUDA graphs since the last call."""
-        return self._replay.taken_seconds() if self._replay is not None else 0.0
+        return self._gradient.recording_seconds()
 
     def _measure_gradient(self, batch: Tensor, step: Step) -> None:
         parts = False
         for needs in self._need_parts:
             parts = parts or needs(step)
         step.parts = self.gradient(batch, parts)
-
-    def _take(self, batch: Tensor) -> None:
-        self._accumulate(batch, self._mean)
-
-    def _accumulate(self, batch: Tensor, mean: bool, heard: Heard = unheard) -> None:
-        samples, cut = self._images.samples, self.micro_batch_size
-        self.stack.passes.accumulate(samples, batch, cut, mean, heard)
-
-    def _scale(self, count: int) -> float:
-        """Return the factor that turns a sum over `count` samples into the loss's reduction."""
-        return 1.0 / count if self._mean else 1.0
 
     def update(self, step: Step) -> None:
         """Update the weights with the gradients, and call all instruments."""
@@ -354,7 +280,9 @@ class Stepper:
         return self._describe(UNMEASURED, 0, samples)
 
     def _describe(self, number: int, slot: int, samples: int) -> Step:
-        return Step(number, slot, samples, self.stage.batch_size, self.lr, self._scale(samples))
+        return Step(
+            number, slot, samples, self.stage.batch_size, self.lr, self._gradient.scale(samples)
+        )
 
     def end_slice(self) -> None:
         """End the slice of steps: have each instrument summarize it."""

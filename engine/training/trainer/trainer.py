@@ -362,7 +362,7 @@ class Trainer:
             self._end(member, "diverged", reason)
             return
         met = self._meets_target(compared)
-        if (self.training.at.over or met) and self.training.evaluator.missed:
+        if self.training.at.over or met:
             member.history.predicted = event_builders.predicted(self.training, member)
         if met:
             self._complete(member, target_text(self.training.train_settings, held is not None))

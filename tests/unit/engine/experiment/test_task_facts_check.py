@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from batchscope.engine.errors import UsageProblem
@@ -111,5 +112,10 @@ def test_half_a_target_is_refused_when_the_preset_is_read(train: dict[str, Any],
 
 @pytest.mark.parametrize("measure", ["bias", "net_variance"])
 def test_bias_and_variance_need_classes(measure: str) -> None:
-    with pytest.raises(UsageProblem, match=rf"claims\[0\].measure: {measure} needs the class"):
-        preset(claims=[{**CLAIM, "measure": measure}])
+    claims = [{**CLAIM, "measure": measure}]
+    told = refusal(claims=claims)
+    assert f"claims[0].measure: {measure} needs the class" in told
+    assert "scores=" in told
+    classifying = msgspec.structs.replace(FACTS, classes=10)
+    refuse_unknown(preset(claims=claims), "mine:make", classifying)
+    assert "test=" in refusal(msgspec.structs.replace(classifying, test=0), claims=claims)

@@ -17,7 +17,11 @@ from batchscope.engine.findings import findings
 from batchscope.engine.findings.configuration_summary import figures
 from batchscope.engine.journal import events as ev
 from batchscope.engine.journal.sweep_state import SweepState
-from batchscope.engine.metrics.bias_variance import ErrorDecomposition, decompose
+from batchscope.engine.metrics.bias_variance import (
+    ErrorDecomposition,
+    decompose,
+    decomposed_over,
+)
 from batchscope.engine.metrics.prediction_codec import pack, unpack
 from batchscope.engine.metrics.registry import value_of
 from batchscope.engine.metrics.rounding_variance import rounding_variance
@@ -290,3 +294,13 @@ def test_the_summary_tells_of_it_where_a_claim_asks() -> None:
     assert large.split()[0] == "64"
     assert {small, large} <= set(findings_text(asked))
     assert part_lines([]) == []
+
+
+def test_seeds_with_test_data_of_their_own_have_no_bias() -> None:
+    state = two_sizes()
+    alike = [each for name, each in state.trials.items() if name.startswith("b8-")]
+    assert decomposed_over(alike) is not None
+    for number, each in enumerate(alike):
+        assert each.predicted is not None
+        each.predicted = replace(each.predicted, labels=100 + number)
+    assert decomposed_over(alike) is None

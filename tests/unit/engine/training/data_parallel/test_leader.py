@@ -261,14 +261,14 @@ def test_the_gradient_is_computed_again_when_a_share_runs_out_of_memory(
 ) -> None:
     """Gradients sent for the failed attempt are not mistaken for the next ones."""
     one, several = steppers(house, trial_of(batch_size=37))
-    real, full = several._accumulate, several.micro_batch_size
+    real, full = several._gradient._accumulate, several.micro_batch_size
 
     def cramped(batch: Tensor, mean: bool) -> None:
         real(batch, mean)
         if several.micro_batch_size == full:
             raise RuntimeError("out of memory")
 
-    monkeypatch.setattr(several, "_accumulate", cramped)
+    monkeypatch.setattr(several._gradient, "_accumulate", cramped)
     assert several.step(batch_of(37), 1, 0)
     one.step(batch_of(37), 1, 0)
     assert several.micro_batch_size == -(-full // 2)

@@ -25,10 +25,19 @@ from batchscope.engine.training.cancellation import Halted
 from batchscope.engine.training.jobs import micro_batch_bench
 from batchscope.engine.training.jobs.micro_batch_bench import ROUNDS, ROUNDS_ALONE, Bench, measure
 from batchscope.engine.training.model.flat_model import FlatModel
-from batchscope.engine.training.model.passes import Heard, Pass, alone
+from batchscope.engine.training.model.passes import Classifier, Heard, alone
 from batchscope.engine.training.trainer.evaluation import evaluate
 from tests.unit.engine.training.jobs.bench_fixtures import GENEROUS, order_of, plan_of
-from tests.unit.training_fixtures import CPU, LINEAR, Run, intercept, make_trial, synthetic, untimed
+from tests.unit.training_fixtures import (
+    CPU,
+    LINEAR,
+    Run,
+    classifier,
+    intercept,
+    make_trial,
+    synthetic,
+    untimed,
+)
 
 UNLIMITED = 1 << 50
 WIDE = Model(name="mlp", hidden=(400, 90))
@@ -152,7 +161,7 @@ def test_the_measured_peak_is_that_of_a_training(
 def evaluate_little(images: Images, missed: list[torch.Tensor] | None) -> Any:
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
     few = images.test[:1], images.test_labels[:1]
-    return evaluate(alone(FlatModel(model, CPU)), [few], missed)
+    return evaluate(classifier(alone(FlatModel(model, CPU))), [few], missed)
 
 
 @pytest.mark.parametrize("model", [WIDE, CNN])
@@ -323,7 +332,7 @@ def test_a_size_that_runs_out_of_memory_is_marked_and_smaller_ones_are_tried(
 def test_an_evaluation_that_runs_out_of_memory_is_halved(
     images: Images, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def failing(passes: Pass, batches: Any) -> Any:
+    def failing(passes: Classifier, batches: Any) -> Any:
         pairs = list(batches)
         if len(pairs[0][1]) > 30:
             raise torch.OutOfMemoryError("CUDA out of memory.")

@@ -15,7 +15,7 @@ from batchscope.engine.training.model.build import build_model
 from batchscope.engine.training.model.flat_model import FlatModel, flat_length
 from batchscope.engine.training.model.passes import Automatic, Explicit, Pass, alone, pass_of
 from batchscope.engine.training.model.stack import _shared_buffers
-from tests.unit.training_fixtures import CPU, spoil
+from tests.unit.training_fixtures import CPU, classifier, spoil
 
 DATA = Dataset(
     name="made-up",
@@ -105,7 +105,7 @@ def test_written_out_passes_equal_automatic_differentiation(
         torch.testing.assert_close(explicit.gradient, automatic.gradient, rtol=1e-9, atol=1e-12)
     for one, other in zip(explicit.buffers, automatic.buffers, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
-    found, expected = (of.passes.logits(images[:13]) for of in (explicit, automatic))
+    found, expected = (classifier(of.passes).logits(images[:13]) for of in (explicit, automatic))
     assert found.shape == (count, 13, DATA.classes)
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
     assert torch.equal(images, images_and_labels()[0]), "layers work in place, and not on these"

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from batchscope.engine.data.prepare import prepare
-from batchscope.engine.journal.events import EpochRecord
+from batchscope.engine.journal.events import EpochRecord, Predicted
+from batchscope.engine.metrics.bias_variance import decompose
 from batchscope.engine.planning.plan import make_plan
 from batchscope.engine.spec import Probe, Train
 from batchscope.engine.task import Task
@@ -51,9 +52,14 @@ def accuracy(model: nn.Module, batch: Batch) -> tuple[Tensor, int]:
     return (model(images).argmax(1) == labels).sum(), len(labels)
 
 
-def mlp_task(images: Images) -> Task:
+def scores(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+    images, labels = batch
+    return model(images), labels
+
+
+def mlp_task(images: Images, seed: int = SEED) -> Task:
     """Return the network as anybody would write it, drawn by torch after the seed is set."""
-    seed_everything(SEED)
+    seed_everything(seed)
     model = nn.Sequential(
         nn.Flatten(),
         nn.Linear(64, 13),
@@ -68,6 +74,7 @@ def mlp_task(images: Images) -> Task:
         test=(images.test, images.test_labels),
         loss=loss,
         metrics={"accuracy": accuracy},
+        scores=scores,
     )
 
 
@@ -87,10 +94,10 @@ def figures(record: EpochRecord) -> dict[str, Any]:
     return columns
 
 
-def both(train: Train, images: Images, cut: int) -> tuple[Run, Run]:
+def both(train: Train, images: Images, cut: int, seed: int = SEED) -> tuple[Run, Run]:
     """Train the network that is built in, and the task."""
-    network = make_trial(train, SMALL_MLP, seed=SEED)
-    task = task_trial(train, SEED)
+    network = make_trial(train, SMALL_MLP, seed=seed)
+    task = task_trial(train, seed)
     runs = []
     for trial in (network, task):
         trial = msgspec.structs.replace(
@@ -100,7 +107,7 @@ def both(train: Train, images: Images, cut: int) -> tuple[Run, Run]:
         data = (
             images
             if trial.settings.task is None
-            else TaskDataset(mlp_task(images), SEED, CPU, HELD)
+            else TaskDataset(mlp_task(images, seed), seed, CPU, HELD)
         )
         plan = make_plan(trial, data.train_size, threads=1)
         runs.append(Run(trial, data, msgspec.structs.replace(plan, micro_batch_size=cut)))
@@ -125,3 +132,25 @@ def test_every_figure_is_the_same(
         expected = figures(ours)
         for name, value in figures(theirs).items():
             assert value == pytest.approx(expected[name], rel=WITHIN[dtype]), name
+
+
+def test_bias_and_variance_over_the_seeds_are_the_same(digits: Images) -> None:
+    train = Train(batch_size=16, lr=0.05, epochs=1)
+    seeds = [both(train, digits, 16, seed) for seed in range(4)]
+    networks, tasks = ([predicted(run) for run in runs] for runs in zip(*seeds, strict=True))
+    assert {each.classes for each in (*networks, *tasks)} == {10}
+    assert {each.images for each in (*networks, *tasks)} == {len(digits.test)}
+    assert len({each.packed for each in networks}) == len(networks)
+    found, expected = (
+        decompose(tuple(each.packed for each in predictions), 10)
+        for predictions in (tasks, networks)
+    )
+    assert found == expected
+    assert 0.0 < found.whole.bias < found.whole.error
+    assert len({each.labels for each in tasks}) == 1
+    assert tasks[0].labels
+
+
+def predicted(run: Run) -> Predicted:
+    (found,) = [each for each in run.events if isinstance(each, Predicted)]
+    return found

@@ -1,5 +1,6 @@
 """Every instrument measures of a task what a plain loop over its samples finds."""
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,16 @@ from batchscope.engine.task import Task
 from batchscope.engine.training.batches import epoch_order
 from batchscope.engine.training.instruments.competition import compete
 from batchscope.engine.training.instruments.frozen_batches import Drawing
+from batchscope.engine.training.instruments.instrument import WeightedParts
 from batchscope.engine.training.instruments.mean_loss import mean_loss
+from batchscope.engine.training.instruments.weighted_parts import two_weighted_parts
 from batchscope.engine.training.jobs.interpolation import interpolate
 from batchscope.engine.training.model.flat_model import FlatModel
 from batchscope.engine.training.model.layer_windows import named_windows
 from batchscope.engine.training.tasks.task_dataset import TaskDataset
 from batchscope.engine.training.trainer import final_weights
 from batchscope.engine.training.trainer.job import TrainingJob
+from batchscope.engine.training.trainer.train_step import Stepper
 from batchscope.engine.training.trainer.trainer import Trainer
 from tests.unit.engine.training.tasks.task_fixtures import (
     padded,
@@ -296,3 +300,37 @@ def test_frozen_layers_keep_their_mode_through_an_evaluation() -> None:
     assert not trained.training
     assert run.flat.model.training
     assert int(trained.num_batches_tracked or 0) == 0
+
+
+@pytest.mark.parametrize(("dropout", "passes"), [(0.0, 2), (0.5, 3)])
+def test_the_second_part_of_a_batch_is_what_the_first_leaves_unless_numbers_are_drawn(
+    dropout: float, passes: int
+) -> None:
+    """Both parts are as if each was passed by itself, with the random numbers of its own."""
+    task, sizes = wide_task(dropout), list[int]()
+
+    def counted(model: nn.Module, batch: Any) -> tuple[Tensor, int]:
+        sizes.append(len(batch[1]))
+        return squared(model, batch)
+
+    run = TaskDataset(replace(task, loss=counted), 0, CPU)
+    trial = task_trial(Train(batch_size=8, lr=0.05, epochs=1))
+    stepper = Stepper((trial,), make_plan(trial, run.train_size, 1), run, CPU)
+    run.stream = (1,)
+    batch = torch.arange(8).unsqueeze(0)
+    parts = stepper.gradient(batch, parts=True)
+    assert isinstance(parts, WeightedParts)
+    assert len(sizes) == passes
+    sums = list[Tensor]()
+    for part in (batch[:, :4], batch[:, 4:], batch):
+        stepper.gradient(part)
+        sums.append(stepper.stack.gradient * part.shape[1])
+    expected = two_weighted_parts((sums[0], sums[1]), (4.0, 4.0), (4, 4), True)
+    assert float(parts.spread) == pytest.approx(float(expected.spread), rel=1e-4)
+    torch.testing.assert_close(stepper.stack.gradient, sums[2] / 8)
+
+
+def wide_task(dropout: float) -> Task:
+    task = regression_task()
+    layers = nn.Linear(3, 8), nn.Dropout(dropout), nn.Linear(8, 1)
+    return replace(task, model=nn.Sequential(*layers) if dropout else nn.Sequential(*layers[::2]))

@@ -19,7 +19,7 @@ from batchscope.engine.training.batches import Images, load_images
 from batchscope.engine.training.instruments.noise_scale import NoiseScale
 from batchscope.engine.training.model import stack
 from batchscope.engine.training.model.build import build_model
-from batchscope.engine.training.model.passes import Automatic, Explicit, Heard, Pass
+from batchscope.engine.training.model.passes import Automatic, Classifier, Explicit, Heard
 from batchscope.engine.training.peak_memory import ran_out
 from batchscope.engine.training.trainer import evaluation
 from batchscope.engine.training.trainer.evaluation import Evaluation, evaluate
@@ -305,7 +305,9 @@ def test_a_cut_evaluation_continues_with_smaller_batches(images: Images, batch_n
     calls = 0
 
     def short(
-        passes: Pass, batches: Iterable[tuple[Tensor, Tensor]], missed: list[Tensor] | None = None
+        passes: Classifier,
+        batches: Iterable[tuple[Tensor, Tensor]],
+        missed: list[Tensor] | None = None,
     ) -> list[Evaluation]:
         nonlocal calls
         calls += 1  # train part and test set of each epoch

@@ -20,7 +20,7 @@ from tests.unit.engine.training.stack_fixtures import (
     poisoned,
     trial_of,
 )
-from tests.unit.training_fixtures import CPU, synthetic
+from tests.unit.training_fixtures import CPU, classifier, synthetic
 
 PROBED = Probe(at=(1.0,), batch_sizes=(2,), draws=20)
 
@@ -41,7 +41,7 @@ def test_predictions_are_those_of_the_last_weights(name: str, images: Images) ->
     group = Group(CASES[name], images, SEEDS)
     for row, seed in enumerate(SEEDS):
         (event,) = predictions_of(group.events, seed)
-        logits = group.training.stepper.stack.passes.logits(images.test)[row]
+        logits = classifier(group.training.stepper.stack.passes).logits(images.test)[row]
         missed = (logits.argmax(1) - images.test_labels) % 10
         assert unpack([event.packed])[0].tolist() == missed.tolist()
         assert (event.images, event.classes) == (20, 10)
