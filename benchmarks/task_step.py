@@ -31,8 +31,9 @@ from torch import Tensor, nn, optim
 from torch.nn import functional
 
 from batchscope.engine.planning.plan import make_plan
-from batchscope.engine.spec import Data, Memory, Model, Settings, TaskTable, Train, Trial
+from batchscope.engine.spec import Data, Memory, Model, Settings, Train, Trial
 from batchscope.engine.task import Task
+from batchscope.engine.task_table import TaskTable
 from batchscope.engine.training.instruments.noise_scale import every
 from batchscope.engine.training.tasks.task_dataset import TaskDataset
 from batchscope.engine.training.trainer.train_step import Stepper

@@ -37,9 +37,9 @@ from batchscope.engine.journal.events import (
 from batchscope.engine.processes import orders
 from batchscope.engine.processes.descriptor_passing import adopt
 from batchscope.engine.processes.fresh_start import FLAG, carried_orders, start_afresh
-from batchscope.engine.spec import TaskTable
 from batchscope.engine.system.background import in_background
 from batchscope.engine.system.scarcity import is_scarce
+from batchscope.engine.task_table import TaskTable
 from batchscope.engine.tasks.code_digests import CodeRefused
 from batchscope.engine.training.jobs.order_inbox import OrderInbox
 from batchscope.engine.training.tasks.fork_guard import leave_if_child

@@ -6,7 +6,8 @@ from batchscope.engine.errors import printable
 from batchscope.engine.journal.headline import LOSS
 from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.metrics.primary_metric import PrimaryMetric, primary_metric
-from batchscope.engine.spec import Settings, TaskFacts, TaskTable
+from batchscope.engine.spec import Settings
+from batchscope.engine.task_table import TaskFacts, TaskTable
 
 NAMED = 4
 """How many values of an argument are named; the others are counted."""

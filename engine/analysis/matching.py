@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from batchscope.engine.experiment.grid import BATCH_SIZE, effective
-from batchscope.engine.spec import TABLES, Configuration, TaskTable
+from batchscope.engine.spec import TABLES, Configuration
+from batchscope.engine.task_table import TaskTable
 
 PHASES, TASK = "phases", "task"
 RATE = ("train.lr", "scaling.rule", "scaling.base_batch_size", "scaling.max_lr")

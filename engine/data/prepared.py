@@ -2,7 +2,7 @@
 
 import msgspec
 
-from batchscope.engine.spec import TaskFacts
+from batchscope.engine.task_table import TaskFacts
 
 FORMAT = 1
 

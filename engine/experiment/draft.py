@@ -25,7 +25,8 @@ from batchscope.engine.experiment.preset import (
     read_toml,
 )
 from batchscope.engine.experiment.toml_literal import literal
-from batchscope.engine.spec import TABLES, PositiveInt
+from batchscope.engine.spec import TABLES
+from batchscope.engine.table import PositiveInt
 from batchscope.engine.tasks.reference import find_task, parameters_of
 
 COMMON_LISTS = ("grid.batch_size", "grid.lr", "grid.optimizer")

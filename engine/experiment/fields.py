@@ -12,7 +12,8 @@ import msgspec.inspect as inspect
 from batchscope.engine.data.catalog import DATASETS
 from batchscope.engine.errors import UsageProblem, printable, shown, similar
 from batchscope.engine.networks.registry import FAMILIES
-from batchscope.engine.spec import TABLES, Argument, Data, Model, TaskTable
+from batchscope.engine.spec import TABLES, Data, Model
+from batchscope.engine.task_table import Argument, TaskTable
 
 YIELDING = ("sharpness", "task")
 """Tables whose keys must be written dotted if another table has a key of the same name."""

@@ -21,15 +21,11 @@ from batchscope.engine.experiment.warmup_check import refuse_unreached
 from batchscope.engine.planning.plan import Plan
 from batchscope.engine.spec import (
     TABLES,
-    Argument,
     Claim,
     Configuration,
     Interpolation,
     Judging,
-    PositiveInt,
     Selection,
-    Table,
-    TaskTable,
 )
 from batchscope.engine.system.files import is_there
 from batchscope.engine.system.untrusted_files import (
@@ -39,6 +35,8 @@ from batchscope.engine.system.untrusted_files import (
     read_bytes,
     too_deep,
 )
+from batchscope.engine.table import PositiveInt, Table
+from batchscope.engine.task_table import Argument, TaskTable
 
 LONGEST_SHOWN = 400
 TEXTS = ("name", "title", "question", "source", "group")

@@ -11,7 +11,8 @@ from batchscope.engine.experiment.preset import Preset
 from batchscope.engine.metrics.registry import TRIAL
 from batchscope.engine.metrics.task_metrics import is_task_metric
 from batchscope.engine.schedule.target import ACCURACY, LOSS, judged_on, stated
-from batchscope.engine.spec import Claim, Selection, Settings, TaskFacts, informed
+from batchscope.engine.spec import Claim, Selection, Settings, informed
+from batchscope.engine.task_table import TaskFacts
 
 VALIDATION = "validation_"
 COUNTED = "steps_to_target"

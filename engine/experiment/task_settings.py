@@ -6,7 +6,8 @@ from typing import Any
 from batchscope.engine.errors import UsageProblem
 from batchscope.engine.experiment.fields import field_types
 from batchscope.engine.networks.task import TASK
-from batchscope.engine.spec import Settings, TaskTable
+from batchscope.engine.spec import Settings
+from batchscope.engine.task_table import TaskTable
 from batchscope.engine.tasks.reference import RESERVED, TaskReference, check_arguments, find_task
 
 

@@ -29,14 +29,8 @@ from batchscope.engine.journal.instrument_events import SharpnessMeasured as Sha
 from batchscope.engine.journal.instrument_events import ValueBins as ValueBins
 from batchscope.engine.networks.registry import FAMILIES
 from batchscope.engine.planning.plan import Plan
-from batchscope.engine.spec import (
-    Claim,
-    Configuration,
-    Interpolation,
-    Judging,
-    Selection,
-    TaskFacts,
-)
+from batchscope.engine.spec import Claim, Configuration, Interpolation, Judging, Selection
+from batchscope.engine.task_table import TaskFacts
 
 JOURNAL_VERSION = 1
 

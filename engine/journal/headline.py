@@ -3,9 +3,11 @@
 from typing import NamedTuple
 
 from batchscope.engine.journal.events import EpochRecord
-from batchscope.engine.spec import TaskTable
+from batchscope.engine.task_table import TaskTable
 
 ACCURACY, LOSS = "accuracy", "loss"
+TINY = 1e-3
+"""Below this, four decimals leave out digits that count."""
 
 
 class Headline(NamedTuple):
@@ -71,7 +73,12 @@ def metric_of(record: EpochRecord, part: str, name: str) -> float | None:
 
 
 def number(value: float | None) -> str:
-    """Return a value with four decimals, or four digits if it is large; `-` if unknown."""
+    """Return a value with four decimals, or with so many digits if it is large or tiny.
+
+    `-` stands for a value that is not known.
+    """
     if value is None:
         return "-"
+    if value and abs(value) < TINY:
+        return f"{value:.2e}"
     return f"{value:.4f}" if abs(value) < 10 else f"{value:.4g}"

@@ -6,7 +6,8 @@ from batchscope.engine.journal import events as ev
 from batchscope.engine.journal.headline import headline
 from batchscope.engine.journal.trial_state import TrialState
 from batchscope.engine.planning.worker_count import Slots
-from batchscope.engine.spec import Configuration, TaskFacts
+from batchscope.engine.spec import Configuration
+from batchscope.engine.task_table import TaskFacts
 
 
 def opened(event: ev.SweepOpened, trials: int) -> str:

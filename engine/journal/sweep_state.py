@@ -17,7 +17,8 @@ from batchscope.engine.journal import log_text
 from batchscope.engine.journal.event_fit import fits
 from batchscope.engine.journal.trial_state import TrialState as TrialState
 from batchscope.engine.planning.plan import Plan
-from batchscope.engine.spec import Configuration, TaskFacts, informed, trials_of
+from batchscope.engine.spec import Configuration, informed, trials_of
+from batchscope.engine.task_table import TaskFacts
 
 LOG_LENGTH = 2000
 

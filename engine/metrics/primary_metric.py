@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 from batchscope.engine.journal.events import EpochRecord
 from batchscope.engine.journal.headline import ACCURACY, LOSS, metric_of
 from batchscope.engine.journal.sweep_state import SweepState
-from batchscope.engine.spec import TaskTable
+from batchscope.engine.task_table import TaskTable
 
 Part = Literal["test", "validation", "train"]
 IN_WORDS: dict[str, str] = {"train": "training", "test": "test", "validation": "validation"}

@@ -16,11 +16,11 @@ from batchscope.engine.errors import MachineProblem, printable
 from batchscope.engine.journal.events import AnyEvent, DataProgress, DataReady, Note
 from batchscope.engine.orchestration.crew import DISMISSAL_SECONDS, PINGS, START_PATIENCE
 from batchscope.engine.orchestration.retry_policy import RETRIES, Deaths
-from batchscope.engine.spec import TaskFacts, TaskTable
 from batchscope.engine.sweeps.launcher import module_command
 from batchscope.engine.system.parent_death import ended_with_parent
 from batchscope.engine.system.scarcity import is_scarce
 from batchscope.engine.system.untrusted_files import decode_json
+from batchscope.engine.task_table import TaskFacts, TaskTable
 from batchscope.engine.tasks.code_digests import CodeRefused, code_changed
 from batchscope.engine.tasks.module_digests import digest_of_file
 

@@ -15,7 +15,8 @@ from msgspec import Struct
 from batchscope.engine.networks.architectures import channels_of, has_batch_norm, images_together
 from batchscope.engine.planning.stacking import largest_stack
 from batchscope.engine.schedule.course import Course, changing
-from batchscope.engine.spec import PositiveInt, Precision, Settings, Trial
+from batchscope.engine.spec import Precision, Settings, Trial
+from batchscope.engine.table import PositiveInt
 
 
 def shares(count: int, workers: int) -> tuple[int, ...]:

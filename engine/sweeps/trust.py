@@ -19,11 +19,12 @@ import msgspec
 
 from batchscope.engine.errors import MachineProblem, Problem, UsageProblem, printable
 from batchscope.engine.experiment.preset import Preset
-from batchscope.engine.spec import Configuration, TaskTable
+from batchscope.engine.spec import Configuration
 from batchscope.engine.sweeps.launch_file import look_up
 from batchscope.engine.sweeps.sweep_file import read_preset, write_all
 from batchscope.engine.system.private_folders import check_closed, check_unshared, make_private
 from batchscope.engine.system.untrusted_files import decode_json, open_to_write, read_bytes
+from batchscope.engine.task_table import TaskTable
 from batchscope.engine.tasks.module_digests import digest_of_code
 
 NAME = "trust.json"

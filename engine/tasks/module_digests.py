@@ -14,8 +14,8 @@ import msgspec
 
 from batchscope.engine.errors import UsageProblem, printable
 from batchscope.engine.formatting import shown_size
-from batchscope.engine.spec import TaskTable
 from batchscope.engine.system.untrusted_files import open_regular, read_bytes
+from batchscope.engine.task_table import TaskTable
 from batchscope.engine.tasks.code_digests import INSTALLED
 
 SUFFIXES = (

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 
-from batchscope.engine.spec import TaskTable
+from batchscope.engine.task_table import TaskTable
 from batchscope.engine.training.tasks.task_host import TaskHost
 
 SOURCE = Path(__file__).with_name("kinds.py")

@@ -11,9 +11,9 @@ import msgspec
 
 from batchscope.engine.errors import UsageProblem, printable, shown
 from batchscope.engine.experiment.preset import read_literal
-from batchscope.engine.spec import Argument, TaskTable
 from batchscope.engine.sweeps.launcher import module_command
 from batchscope.engine.system.files import user_path
+from batchscope.engine.task_table import Argument, TaskTable
 from batchscope.engine.tasks.reference import check_arguments, find_task
 from batchscope.tui.render.ascii import json_text
 from batchscope.tui.terminal.output import say

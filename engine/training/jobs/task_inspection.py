@@ -24,9 +24,9 @@ from torch import nn
 from batchscope.engine.data.prepare_messages import PrepareMessage, Reporter
 from batchscope.engine.data.prepared import Prepared
 from batchscope.engine.errors import Problem, printable
-from batchscope.engine.spec import TaskFacts, TaskTable
 from batchscope.engine.system.scarcity import is_scarce
 from batchscope.engine.task import Batch, Task, TaskProblem
+from batchscope.engine.task_table import TaskFacts, TaskTable
 from batchscope.engine.tasks.code_digests import CodeDigests
 from batchscope.engine.training.model.modes import evaluating
 from batchscope.engine.training.tasks.accepted_model import refuse_uncopyable

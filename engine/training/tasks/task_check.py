@@ -24,8 +24,8 @@ from torch import Tensor, nn
 
 from batchscope.engine.errors import Problem, printable
 from batchscope.engine.formatting import shown_size
-from batchscope.engine.spec import TaskTable
 from batchscope.engine.task import TaskProblem
+from batchscope.engine.task_table import TaskTable
 from batchscope.engine.tasks.code_digests import CodeDigests
 from batchscope.engine.training.batches import epoch_order
 from batchscope.engine.training.peak_memory import measured

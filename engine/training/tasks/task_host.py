@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from batchscope.engine.spec import TaskTable
 from batchscope.engine.task import Summed, Task, TaskProblem
+from batchscope.engine.task_table import TaskTable
 from batchscope.engine.tasks.code_digests import CodeDigests
 from batchscope.engine.tasks.reference import check_arguments, find_task
 from batchscope.engine.training.tasks.accepted_model import accepted, is_compiled

@@ -7,7 +7,7 @@ import torch
 
 from batchscope.engine.journal.events import CodeLoaded
 from batchscope.engine.processes import orders
-from batchscope.engine.spec import TaskTable
+from batchscope.engine.task_table import TaskTable
 from batchscope.engine.tasks.code_digests import CodeDigests
 from batchscope.engine.training.tasks.data_size import refuse_large
 from batchscope.engine.training.tasks.error_place import explained

@@ -11,12 +11,11 @@ from batchscope.engine.spec import (
     Data,
     Model,
     Settings,
-    TaskFacts,
-    TaskTable,
     Train,
     Trial,
     trials_of,
 )
+from batchscope.engine.task_table import TaskFacts, TaskTable
 from tests.functional.board_fixtures import EPOCHS, Recipe, record_of
 
 TRAIN, TEST = 350, 92

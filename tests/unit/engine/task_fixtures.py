@@ -6,7 +6,8 @@ from typing import Any
 from msgspec.structs import replace
 
 from batchscope.engine.networks.task import TASK
-from batchscope.engine.spec import Configuration, Data, Model, TaskFacts, TaskTable
+from batchscope.engine.spec import Configuration, Data, Model
+from batchscope.engine.task_table import TaskFacts, TaskTable
 from tests.unit.engine.findings_fixtures import Ended, configuration
 
 MAE = (("mae", "lower"),)

@@ -15,8 +15,9 @@ from batchscope.engine.orchestration.control import Control
 from batchscope.engine.orchestration.crew import Crew
 from batchscope.engine.planning.plan import make_plan
 from batchscope.engine.processes import orders
-from batchscope.engine.spec import TaskFacts, TaskTable, Train
+from batchscope.engine.spec import Train
 from batchscope.engine.sweeps.launcher import module_command
+from batchscope.engine.task_table import TaskFacts, TaskTable
 from tests.broken.loaded_kinds import copied, line_of
 from tests.unit.engine.training.tasks.task_fixtures import task_trial
 

@@ -5,15 +5,8 @@ from typing import Any
 from msgspec.structs import replace
 
 from batchscope.engine.analysis.matching import differing, match
-from batchscope.engine.spec import (
-    Argument,
-    Configuration,
-    Memory,
-    Model,
-    Run,
-    Scaling,
-    TaskTable,
-)
+from batchscope.engine.spec import Configuration, Memory, Model, Run, Scaling
+from batchscope.engine.task_table import Argument, TaskTable
 from tests.unit.engine.findings_fixtures import configuration
 
 

@@ -8,7 +8,7 @@ import pytest
 from batchscope.engine.errors import UsageProblem
 from batchscope.engine.experiment.preset import parse_preset
 from batchscope.engine.experiment.task_facts_check import refuse_unknown
-from batchscope.engine.spec import TaskFacts
+from batchscope.engine.task_table import TaskFacts
 
 FACTS = TaskFacts(
     train=100,

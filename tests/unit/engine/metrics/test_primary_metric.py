@@ -5,7 +5,7 @@ from batchscope.engine.journal.events import EpochRecord
 from batchscope.engine.journal.headline import headline
 from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.metrics.primary_metric import PrimaryMetric, primary_metric, primary_of
-from batchscope.engine.spec import TaskFacts, TaskTable
+from batchscope.engine.task_table import TaskFacts, TaskTable
 
 RECORD = EpochRecord(
     epoch=1, steps=1, samples=1, lr=0.1, train_loss=3.0, train_accuracy=None, test_loss=4.0,

@@ -10,15 +10,8 @@ from batchscope.engine.journal.epoch_columns import Records
 from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.metrics.registry import value_of
 from batchscope.engine.metrics.task_metrics import is_task_metric, task_better
-from batchscope.engine.spec import (
-    Configuration,
-    Data,
-    Model,
-    Settings,
-    TaskFacts,
-    TaskTable,
-    Train,
-)
+from batchscope.engine.spec import Configuration, Data, Model, Settings, Train
+from batchscope.engine.task_table import TaskFacts, TaskTable
 
 FACTS = TaskFacts(train=10, test=4, metrics=(("mae", "lower"), ("accuracy", "higher")))
 

@@ -12,15 +12,8 @@ from batchscope.engine.data.prepared import Prepared
 from batchscope.engine.journal import events as ev
 from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.orchestration.data_fetch import prepared
-from batchscope.engine.spec import (
-    Configuration,
-    Data,
-    Model,
-    Settings,
-    TaskFacts,
-    TaskTable,
-    Train,
-)
+from batchscope.engine.spec import Configuration, Data, Model, Settings, Train
+from batchscope.engine.task_table import TaskFacts, TaskTable
 from batchscope.engine.tasks.code_digests import CodeRefused
 
 TABLE = TaskTable(use="mine:make")

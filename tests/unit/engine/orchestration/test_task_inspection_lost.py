@@ -9,9 +9,9 @@ import pytest
 from batchscope.engine.data.prepare_messages import PrepareMessage
 from batchscope.engine.journal.events import AnyEvent, Note
 from batchscope.engine.orchestration import data_fetch
-from batchscope.engine.spec import TaskTable
 from batchscope.engine.sweeps.launcher import module_command
 from batchscope.engine.system.untrusted_files import decode_json
+from batchscope.engine.task_table import TaskTable
 from tests.broken.loaded_kinds import copied, line_of
 
 

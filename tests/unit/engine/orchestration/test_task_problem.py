@@ -10,7 +10,7 @@ from batchscope.engine.errors import MachineProblem
 from batchscope.engine.journal.events import AnyEvent, DataReady, Note
 from batchscope.engine.orchestration import data_fetch
 from batchscope.engine.orchestration.planner import PlanningTask
-from batchscope.engine.spec import TaskFacts
+from batchscope.engine.task_table import TaskFacts
 from tests.unit.engine.planner_fixtures import ALONE, DATA, Office
 from tests.unit.training_fixtures import configuration
 

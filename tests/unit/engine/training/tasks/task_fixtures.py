@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from batchscope.engine.spec import Data, Model, Settings, TaskFacts, TaskTable, Train, Trial
+from batchscope.engine.spec import Data, Model, Settings, Train, Trial
 from batchscope.engine.task import Task
+from batchscope.engine.task_table import TaskFacts, TaskTable
 
 SYMBOLS = 11
 

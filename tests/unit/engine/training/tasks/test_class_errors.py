@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from batchscope.engine.journal.events import Predicted
 from batchscope.engine.metrics.prediction_codec import unpack
-from batchscope.engine.spec import TaskFacts, Train
+from batchscope.engine.spec import Train
 from batchscope.engine.task import Task, TaskProblem
+from batchscope.engine.task_table import TaskFacts
 from batchscope.engine.training.jobs.task_inspection import inspect
 from batchscope.engine.training.tasks.class_errors import class_errors
 from batchscope.engine.training.tasks.task_dataset import TaskDataset

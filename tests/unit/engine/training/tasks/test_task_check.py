@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from batchscope.engine.spec import TaskTable
+from batchscope.engine.task_table import TaskTable
 from batchscope.engine.training.tasks.check_row import CheckRow
 from batchscope.engine.training.tasks.task_check import TaskCheck
 from tests.broken.loaded_kinds import loaded

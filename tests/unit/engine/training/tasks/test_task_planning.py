@@ -14,8 +14,9 @@ from batchscope.engine.planning.batch_norm import ghostly, pieces, refusal, sett
 from batchscope.engine.planning.micro_batch import Shape
 from batchscope.engine.planning.plan import make_plan
 from batchscope.engine.planning.random_forward import drawn_in_parts
-from batchscope.engine.spec import Memory, TaskFacts, Train, Trial, informed
+from batchscope.engine.spec import Memory, Train, Trial, informed
 from batchscope.engine.task import Task
+from batchscope.engine.task_table import TaskFacts
 from batchscope.engine.training.jobs.micro_batch_bench import Bench
 from batchscope.engine.training.tasks.task_dataset import TaskDataset
 from tests.unit.engine.training.tasks.task_fixtures import task_trial

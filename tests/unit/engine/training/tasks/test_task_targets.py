@@ -10,8 +10,9 @@ from batchscope.engine.journal.events import SweepOpened
 from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.metrics.registry import value_of
 from batchscope.engine.schedule.target import target_of
-from batchscope.engine.spec import Configuration, TaskFacts, Train, trials_of
+from batchscope.engine.spec import Configuration, Train, trials_of
 from batchscope.engine.task import Task
+from batchscope.engine.task_table import TaskFacts
 from batchscope.engine.training.tasks.task_dataset import TaskDataset
 from tests.unit.engine.training.tasks.task_fixtures import (
     regression_task,
