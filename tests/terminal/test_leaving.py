@@ -1,35 +1,19 @@
 """Whoever leaves while a sweep is being started is told of it, and nothing is lost."""
 
-import json
 import os
 import signal
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.terminal.terminals import COMMAND, Terminal
+from tests.terminal.homes import home as home
+from tests.terminal.homes import stored
+from tests.terminal.terminals import Terminal
 
 ENDLESS = (
     *("--set", "grid.batch_size=[16]", "--set", "seeds=1", "--set", "train.epochs=1000000"),
     *("--set", "memory.micro_batch_size=16", "--set", "run.stack='never'"),
 )
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Iterator[Path]:
-    """A home whose sweeps do not outlive the test."""
-    yield tmp_path / "home"
-    subprocess.run([COMMAND, "stop", "--all", "--home", str(tmp_path / "home")], check=True)
-
-
-def stored(home: Path) -> list[dict[str, object]]:
-    done = subprocess.run(
-        [COMMAND, "list", "--json", "--home", str(home)], capture_output=True, check=True
-    )
-    sweeps: list[dict[str, object]] = json.loads(done.stdout)
-    return sweeps
 
 
 def told(terminal: Terminal, home: Path) -> None:

@@ -1,30 +1,13 @@
 """The installed program in a real terminal, on real sweeps."""
 
-import json
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
+from tests.terminal.homes import home as home
+from tests.terminal.homes import stored
 from tests.terminal.terminals import COMMAND, Terminal
 
 SMALL = ("--set", "grid.batch_size=[16,64]", "--set", "seeds=2", "--set", "train.epochs=2000")
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Iterator[Path]:
-    """A home whose sweeps do not outlive the test."""
-    yield tmp_path / "home"
-    subprocess.run([COMMAND, "stop", "--all", "--home", str(tmp_path / "home")], check=True)
-
-
-def stored(home: Path) -> list[dict[str, object]]:
-    done = subprocess.run(
-        [COMMAND, "list", "--json", "--home", str(home)], capture_output=True, check=True
-    )
-    sweeps: list[dict[str, object]] = json.loads(done.stdout)
-    return sweeps
 
 
 def test_a_lost_line_leaves_the_sweep_running_and_attach_shows_it_whole(home: Path) -> None:
