@@ -14,6 +14,7 @@ from batchscope.tui.render.block_bars import gauge
 from batchscope.tui.render.styled_text import EMPTY, Row, cell, row
 from batchscope.tui.render.units import clock, digits, duration, share
 from batchscope.tui.viewmodel.status_signs import STAR
+from batchscope.tui.viewmodel.activity import activity
 from batchscope.tui.viewmodel.view import View
 
 STATUS = {
@@ -196,7 +197,7 @@ def trial_counts(view: View) -> str:
 
 
 def summary(view: View, width: int) -> Row:
-    """Return all trials in one line: the counts, then each running one with its progress."""
+    """Return all trials in one line: the counts, then each running one, or what goes on instead."""
     if not view.state.trials:
         return EMPTY
     runs: list[tuple[str, str]] = [("trials ", "dim"), (trial_counts(view), "strong")]
@@ -205,6 +206,8 @@ def summary(view: View, width: int) -> Row:
             mark = view.marks[trial.configuration]
             text = f" {mark.label} s{trial.seed} {share(trial.fraction)}"
             runs += [("   ", ""), (mark.glyph, mark.style), (text, "")]
+    doing = activity(view.state) if view.alive else ""
+    runs += [("   ", ""), (doing, "dim")] if doing else []
     return tuple(runs)
 
 
