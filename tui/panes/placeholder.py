@@ -19,6 +19,8 @@ def awaited(view: View, what: str, width: int, height: int) -> list[Row]:
         doing = activity(view.state)
         at_work = wrap(f"{doing}…", max(1, width - 2)) if doing else []
         lines = [*(fetching(view) or at_work), *lines]
+    elif view.nothing:
+        lines = wrap(view.nothing.text, max(1, width - 2))
     return centred(lines, width, height)
 
 

@@ -65,7 +65,10 @@ def _state(view: View) -> Row:
     """Return the sweep's state, the time elapsed and the time left."""
     phase = view.phase
     sign, style = SIGNS[phase]
-    runs: list[tuple[str, str]] = [("  ", ""), (f"{sign} {phase}", style)]
+    word, nothing = phase, view.nothing
+    if nothing and phase == "finished":
+        (sign, style), word = SIGNS["failed"], nothing.short
+    runs: list[tuple[str, str]] = [("  ", ""), (f"{sign} {word}", style)]
     fetched = view.state.fetching
     if phase == "preparing" and fetched and fetched.total > 0:
         runs.append(
@@ -107,6 +110,9 @@ def _notice(view: View) -> tuple[str, str] | None:
         return f"Waiting for the cluster: no node has room yet for {state.needed}", "warn"
     if phase == "paused":
         return "Paused. p resumes", "warn"
+    if view.nothing and phase in ("finished", "failed"):
+        again = ". r runs the failed trials again" if state.count("failed") else ""
+        return f"{view.nothing.text}{again}", "bad"
     if phase == "failed" and ended:
         return f"Failed: {ended.reason or 'see the log'}. r runs the unfinished trials again", "bad"
     if phase == "stopped":

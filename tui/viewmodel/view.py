@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from batchscope.engine.analysis.figures import by_batch_size, preferred
+from batchscope.engine.analysis.no_results import NoResults, no_results
 from batchscope.engine.analysis.time_estimate import Remaining, remaining
 from batchscope.engine.analysis.tuning import choices
 from batchscope.engine.findings.findings import Findings
@@ -164,6 +165,12 @@ class View:
             lambda: {n for each in choices(self.state) for n in (each.chosen, each.judged)},
         )
         return frozenset(name for name in names if name is not None)
+
+    @property
+    def nothing(self) -> NoResults | None:
+        """Why no trial has finished with figures; None if one has, or may yet do so."""
+        stamp = self.moved["trials"], self.moved["epochs"], len(self.state.trials)
+        return self.once("nothing", stamp, lambda: no_results(self.state))
 
     @property
     def primary(self) -> PrimaryMetric:

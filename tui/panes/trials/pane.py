@@ -13,8 +13,8 @@ from batchscope.tui.panes.trials.story import rows_for, story, why
 from batchscope.tui.render.block_bars import gauge
 from batchscope.tui.render.styled_text import EMPTY, Row, cell, row
 from batchscope.tui.render.units import clock, digits, duration, share
-from batchscope.tui.viewmodel.status_signs import STAR
 from batchscope.tui.viewmodel.activity import activity
+from batchscope.tui.viewmodel.status_signs import STAR
 from batchscope.tui.viewmodel.view import View
 
 STATUS = {
