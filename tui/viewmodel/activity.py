@@ -25,11 +25,15 @@ def trains(state: SweepState) -> bool:
 
 def activity(state: SweepState) -> str:
     """Return what goes on in a live sweep while no trial runs; empty if one does, or at the end."""
-    if state.ended or not state.trials or state.count("running"):
+    if state.ended or state.count("running"):
         return ""
+    if not state.trials:
+        return "Reading the experiment"
     waiting = [trial for trial in state.trials.values() if trial.status == "queued"]
     if state.measuring:
         return _measured(state, list(state.measuring.values()))
+    if state.fetching:
+        return f"Downloading {printable(state.fetching.name)}"
     wanted = {trial.settings.data.name: trial.settings.task for trial in waiting}
     lacking = [name for name in wanted if name not in state.data]
     if lacking:

@@ -5,7 +5,9 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 import pytest
+from msgspec.structs import replace
 
+from batchscope.engine.analysis.figures import epoch_times
 from batchscope.engine.findings import findings
 from batchscope.engine.findings.findings import Findings
 from batchscope.engine.findings.recommendation import UNDETERMINED
@@ -13,6 +15,7 @@ from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.metrics.registry import value_of
 from batchscope.engine.spec import trials_of
 from batchscope.engine.sweeps.store import load_state
+from batchscope.tui.render.units import rate
 from batchscope.tui.viewmodel.marks import GLYPHS
 from tests.functional.board_fixtures import (
     EPOCHS,
@@ -322,3 +325,40 @@ async def test_long_lists_scroll_and_say_how_much_is_hidden(home: Path) -> None:
         assert "↓" in part(app, "pane-log")
         await pilot.press("end", "down")
         assert "end of the pane" in part(app, "hints")
+
+
+async def test_the_pace_in_memory_is_that_beside_the_epoch_time(home: Path) -> None:
+    folder = finished_sweep(home)
+    paces = {
+        time.configuration: time.samples_per_second for time in epoch_times(load_state(folder))
+    }
+    app = board_on(folder)
+    async with app.run_test(size=SMALL) as pilot:
+        await loaded(pilot)
+        await pilot.press("3")
+        shown = part(app, "pane-memory")
+        for pace in paces.values():
+            assert rate(pace) in shown
+
+
+async def test_candidates_of_one_batch_size_are_told_apart_in_memory(home: Path) -> None:
+    recipe = Recipe(home)
+    (only,) = configurations((64,))
+    chosen = tuple(
+        replace(
+            only,
+            id=f"b64-lr{lr}",
+            label=f"64, lr {lr}",
+            settings=replace(only.settings, train=replace(only.settings.train, lr=lr)),
+        )
+        for lr in (0.1, 0.2)
+    )
+    recipe.open(chosen)
+    recipe.ready(chosen)
+    app = board_on(recipe.folder)
+    async with app.run_test(size=SMALL) as pilot:
+        await loaded(pilot)
+        await pilot.press("3")
+        shown = part(app, "pane-memory")
+        assert "64, lr 0.1 64 = 1 × 64" in shown
+        assert "64, lr 0.2 64 = 1 × 64" in shown

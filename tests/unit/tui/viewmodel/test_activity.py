@@ -5,6 +5,7 @@ from typing import Literal
 import pytest
 
 from batchscope.engine.journal import events as ev
+from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.planning.plan import make_plan
 from batchscope.engine.spec import trials_of
 from batchscope.tui.theme.palette import BARE
@@ -41,7 +42,10 @@ def measuring(
 
 
 def test_from_the_data_to_the_first_step() -> None:
+    assert activity(SweepState()) == "Reading the experiment"
     assert activity(folded()) == "Preparing the data of digits"
+    fetched = ev.DataProgress(name="mnist", received=1, total=2)
+    assert activity(folded(fetched)) == "Downloading mnist"
     assert activity(folded(DATA)) == "Starting the workers"
     survey = measuring("workers", THREE)
     assert activity(folded(DATA, worker(), survey)).endswith("workers: timing steps of b64")
