@@ -368,3 +368,11 @@ async def test_a_sweep_of_which_all_trials_diverged_says_so_in_each_place(
         assert said.startswith("No results: all 12 trials diverged")
     assert run(["--home", str(home), "list"]) == 0
     assert "no results: all 12 trials diverged" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("size", [SMALL, (120, 35), LARGE])
+async def test_the_counts_of_verdicts_have_a_noun(home: Path, size: tuple[int, int]) -> None:
+    app = board_on(finished_sweep(home))
+    async with app.run_test(size=size) as pilot:
+        await loaded(pilot)
+        assert re.search(r"claims( \d[✓✗?])+ ", part(app, "status"))

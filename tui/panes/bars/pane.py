@@ -227,7 +227,9 @@ class BarsPane(Pane):
             label = min(label, LABEL_NARROW)
         if chosen is EPOCH_TIME:
             lines = epoch_time_rows(view, label, width)
-            return lines or awaited(view, "no whole epoch has ended yet", width, height)
+            ended = "no trial has trained a whole epoch"
+            none = ended if view.state.ended else "no whole epoch has ended yet"
+            return lines or awaited(view, none, width, height)
         means = self.means()
         if not means:
             why = f"no {chosen.name} was measured" if view.state.count("finished") else _NONE
