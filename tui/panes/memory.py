@@ -130,7 +130,9 @@ class MemoryPane(Pane):
     def _label(self, name: str, room: int) -> Row:
         """Return the mark, with a label of `room` cells if batch sizes do not tell rows apart."""
         mark = self.view.marks[name]
-        return row((mark.glyph, mark.style), " ", *([cell(mark.label, room), " "] if room else []))
+        if room:
+            return row((mark.glyph, mark.style), " ", cell(mark.label, room), " ")
+        return row((mark.glyph, mark.style), " ")
 
     def _stack(self, name: str) -> str:
         """Return the mark of replicates that were measured together as a stack."""

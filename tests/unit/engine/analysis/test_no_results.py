@@ -19,6 +19,7 @@ from tests.unit.state_fixtures import (
 )
 
 ALL = (ONE, TWO, THREE, FOUR)
+LOST: list[ev.TrialStatus] = ["diverged"] * 4
 WHY = "the gradient was not finite at or before step 14"
 
 
@@ -29,7 +30,7 @@ def ended(*statuses: ev.TrialStatus, reason: str = "") -> Iterator[ev.AnyEvent]:
 
 
 def test_all_diverged_with_the_step_and_what_to_try() -> None:
-    state = folded(*ended(*["diverged"] * 4, reason=WHY))
+    state = folded(*ended(*LOST, reason=WHY))
     found = no_results(state)
     assert found is not None
     assert found.short == "all diverged"
@@ -60,7 +61,7 @@ def test_other_endings_without_figures(
 
 
 def test_a_trial_with_figures_or_one_to_come_is_enough() -> None:
-    lost = list(ended(*["diverged"] * 4))
+    lost = list(ended(*LOST))
     assert no_results(folded()) is None
     assert no_results(folded(*lost[:6])) is None, "one waits"
     assert no_results(folded(*lost[:7])) is None, "one runs"

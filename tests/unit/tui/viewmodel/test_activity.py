@@ -96,5 +96,5 @@ def test_time_left_is_shown_only_while_something_is_trained(
 ) -> None:
     view = View(lambda: 60.0, BARE)
     state = folded()
-    view.adopt(state, JournalUpdate((opened(), *events), alive=True, damaged=0, problem=""))
+    view.adopt(state, JournalUpdate([opened(), *events], alive=True, damaged=0, problem=""))
     assert (view.remaining() is not None) == estimated
