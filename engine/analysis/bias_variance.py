@@ -9,9 +9,15 @@ from msgspec import Struct
 
 from batchscope.engine.analysis.figures import by_batch_size
 from batchscope.engine.journal.sweep_state import SweepState
-from batchscope.engine.metrics.bias_variance import LEAST_JUDGED, decomposed_over, predicting
+from batchscope.engine.metrics.bias_variance import (
+    LEAST_JUDGED,
+    decomposed_over,
+    differ,
+    predicting,
+)
 
 FEW = "bias and variance need at least 4 finished seeds for an interval"
+DIFFERENT = "the seeds have different test data, so bias and variance over them do not exist"
 
 
 class BiasVariance(Struct, frozen=True, kw_only=True):
@@ -60,6 +66,11 @@ def bias_variances(state: SweepState) -> list[BiasVariance]:
             )
         )
     return decompositions
+
+
+def on_different_data(state: SweepState) -> bool:
+    """Return whether the seeds of a configuration were tested on different data."""
+    return any(differ(predicting(state, name)) for name in state.configurations)
 
 
 LABEL_MOST = 22

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import msgspec
 
-from batchscope.engine.analysis.bias_variance import FEW
+from batchscope.engine.analysis.bias_variance import DIFFERENT, FEW
 from batchscope.engine.analysis.ratio_estimate import Quotient
 from batchscope.engine.analysis.stack_times import ONE, TIMED, clocks, stack_sizes
 from batchscope.engine.analysis.statistics import Estimate, paired, welch
@@ -19,7 +19,7 @@ from batchscope.engine.findings.missing_values import (
     unknown_values,
 )
 from batchscope.engine.journal.sweep_state import SweepState, TrialState
-from batchscope.engine.metrics.bias_variance import ErrorDecomposition
+from batchscope.engine.metrics.bias_variance import ErrorDecomposition, differ, predicting
 from batchscope.engine.metrics.collapse import collapse_remark, collapsed
 from batchscope.engine.metrics.metric import OWN, Spot
 from batchscope.engine.metrics.registry import value_of
@@ -65,6 +65,7 @@ class Side:
         unknown: where the values may be that are not known.
         collapsed: the finished trials that collapsed, with their seeds; none for times and memory,
             which do not depend on where a training leads.
+        other_data: whether the seeds of a configuration were tested on different data.
     """
 
     name: str
@@ -87,6 +88,7 @@ class Side:
     ratios: tuple[Quotient, ...] = ()
     unknown: frozenset[Unknown] = frozenset()
     collapsed: Mapping[str, int] = field(default_factory=dict)
+    other_data: bool = False
 
     @property
     def judged(self) -> dict[int, float]:
@@ -115,7 +117,7 @@ class Side:
         if self.gone:
             return listed(self.gone)
         if self.finished and not self.values and self.measure in ErrorDecomposition._fields:
-            return FEW
+            return DIFFERENT if self.other_data else FEW
         if self._shared_by_none:
             return (
                 f"{self.name}: {len(self.lacking)} of {_trials(self.finished)} "
@@ -256,6 +258,7 @@ def gather(
             task_better(state, measure),
         ),
         collapsed={} if is_physical(measure) else {t.id: t.seed for t in everyone if collapsed(t)},
+        other_data=any(differ(predicting(state, each.id)) for each in configurations),
     )
 
 

@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from batchscope.engine.analysis.comparable import incomparable
+from batchscope.engine.analysis.no_results import no_results
 from batchscope.engine.analysis.noise_scales import NoiseFinding
 from batchscope.engine.analysis.stack_times import TIMED_AS
 from batchscope.engine.analysis.statistics import LEVEL, below_p, interval, of_mean
@@ -96,6 +97,9 @@ def recommended(state: SweepState) -> Recommended:
 
 
 def _outcome(state: SweepState) -> Recommended:
+    nothing = no_results(state)
+    if nothing:
+        return Recommended(f"{nothing.text}.")
     why_not = incomparable(state)
     if why_not:
         return Recommended(f"{UNDETERMINED}: {why_not}.")

@@ -19,6 +19,7 @@ from batchscope.engine.journal.instrument_events import Event
 from batchscope.engine.journal.instrument_events import Interpolated as Interpolated
 from batchscope.engine.journal.instrument_events import LayerNorm as LayerNorm
 from batchscope.engine.journal.instrument_events import LinePoint as LinePoint
+from batchscope.engine.journal.instrument_events import Measuring as Measuring
 from batchscope.engine.journal.instrument_events import MemorySampled as MemorySampled
 from batchscope.engine.journal.instrument_events import MicroBatchesMeasured as MicroBatchesMeasured
 from batchscope.engine.journal.instrument_events import NormSlice as NormSlice
@@ -446,6 +447,7 @@ AnyEvent = (
     | WeightsKept
     | CodeLoaded
     | CodeRefused
+    | Measuring
 )
 
 

@@ -4,6 +4,8 @@ Each is the result of measuring once a device, the weights of one moment, or the
 final weights of two trials. `engine.journal.events` has all other events.
 """
 
+from typing import Literal
+
 from msgspec import Struct
 
 from batchscope.engine.planning.micro_batch import Shape
@@ -131,6 +133,18 @@ class Event(Struct, frozen=True, kw_only=True, tag_field="kind", omit_defaults=T
     """The base of all events; `at` is the time at which it was written."""
 
     at: float = 0.0
+
+
+class Measuring(Event, frozen=True, tag="measuring"):
+    """What is measured from now on, before the first step of a trial.
+
+    Attributes:
+        what: `workers` for the number of workers that is fastest, `micro-batches`, or `stacks`.
+        trial: id of the trial that is measured, for itself and all similar ones.
+    """
+
+    what: Literal["workers", "micro-batches", "stacks"]
+    trial: str
 
 
 class MicroBatchesMeasured(Event, frozen=True, tag="measured"):

@@ -56,6 +56,8 @@ class SweepState:
         self.plans: dict[str, Plan] = {}
         self.measured: list[ev.MicroBatchesMeasured] = []
         self.paced: list[ev.Paced] = []
+        self.measuring: dict[str, ev.Measuring] = {}
+        """By the id of a trial: what is measured before its first step."""
         self.workers: dict[int, ev.WorkerReady] = {}
         self.awaited: dict[int, str] = {}
         """By worker number: the resources that a worker not yet placed on a cluster needs."""
@@ -134,9 +136,13 @@ class SweepState:
                 self._measured(event)
             case ev.Paced():
                 self._timed(event)
+            case ev.Measuring():
+                self._measuring(event)
             case ev.Planned():
+                self._end_survey()
                 for member in event.plan.members:
                     self.plans[member] = event.plan
+                    self.measuring.pop(member, None)
             case _:
                 self._whole(event)
 
@@ -217,6 +223,7 @@ class SweepState:
                 self.conductor, self.ended = event, None
                 self.workers.clear()
                 self.awaited.clear()
+                self.measuring.clear()
                 for trial in self.trials.values():
                     if not trial.done:
                         trial.status, trial.reason, trial.progress = "queued", "", None
@@ -395,6 +402,17 @@ class SweepState:
         except OverflowError:  # a count that no training can have
             self.strange += 1
 
+    def _measuring(self, event: ev.Measuring) -> None:
+        """Record what is measured; the number of workers is chosen before all else."""
+        self._end_survey()
+        self.measuring.pop(event.trial, None)  # so that the latest comes last
+        self.measuring[event.trial] = event
+
+    def _end_survey(self) -> None:
+        """Forget that the number of workers is measured: something else has begun."""
+        known = self.measuring.items()
+        self.measuring = {name: each for name, each in known if each.what != "workers"}
+
     def _measured(self, event: ev.MicroBatchesMeasured) -> None:
         if event in self.measured:
             return
@@ -452,6 +470,7 @@ class SweepState:
             if event.status in ("finished", "diverged"):
                 reason = reason or NO_START
         trial.apart = trial.apart or (event.status == "skipped" and event.trial in self.plans)
+        self.measuring.pop(event.trial, None)
         trial.attempt, trial.status = event.attempt, event.status
         trial.reason, trial.ended_at, trial.progress = reason, event.at, None
         level = "error" if event.status == "failed" else "info"
@@ -460,6 +479,7 @@ class SweepState:
     def _sweep_ended(self, event: ev.SweepEnded) -> None:
         self._paused(None, event.at)
         self.ended = event
+        self.measuring.clear()
         for trial in self.trials.values():
             if trial.status == "running":  # a conductor ends every trial before the sweep
                 stopped = event.state == "stopped"

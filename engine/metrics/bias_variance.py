@@ -109,9 +109,15 @@ def decomposed_over(trials: Sequence[TrialState]) -> Decomposed | None:
     predictions = [trial.predicted for trial in trials if trial.predicted is not None]
     if len(predictions) < LEAST_SEEDS:
         return None
-    if len({(each.classes, each.images, each.labels) for each in predictions}) > 1:
+    if differ(trials):
         return None
     return decompose(tuple(each.packed for each in predictions), predictions[0].classes)
+
+
+def differ(trials: Sequence[TrialState]) -> bool:
+    """Return whether trials predicted other images, or other right classes of them."""
+    predictions = (trial.predicted for trial in trials if trial.predicted is not None)
+    return len({(each.classes, each.images, each.labels) for each in predictions}) > 1
 
 
 @lru_cache(maxsize=256)

@@ -20,6 +20,7 @@ from batchscope.engine.data.validation_split import training_size
 from batchscope.engine.formatting import shown_size
 from batchscope.engine.journal.events import (
     AnyEvent,
+    Measuring,
     MicroBatchesMeasured,
     Note,
     Paced,
@@ -222,6 +223,7 @@ class Planner:
             limit_bytes=share,
             seconds=_seconds(task) * (0.5 if _most(task) > 1 else 1.0),
         )
+        self._heard(Measuring(what="micro-batches", trial=trial.id))
         await self._have(task, order)
         new = [m for m in self._state.measured[before:] if m.trial == trial.id]
         if not new:
@@ -258,6 +260,7 @@ class Planner:
                 seconds=_seconds(task) / 2,
             )
             before = len(self._state.paced)
+            self._heard(Measuring(what="stacks", trial=task.first.id))
             await self._have(task, order)
             if len(self._state.paced) == before:
                 raise Ended

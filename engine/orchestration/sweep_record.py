@@ -5,6 +5,7 @@ from pathlib import Path
 
 from batchscope.engine.analysis.completeness import complete
 from batchscope.engine.analysis.final_range import final_range
+from batchscope.engine.analysis.no_results import no_results
 from batchscope.engine.devices.devices import machine
 from batchscope.engine.experiment.preset import Preset
 from batchscope.engine.journal import events as ev
@@ -51,12 +52,17 @@ class SweepRecord:
             self._ledger.write(ev.ConfigurationsAdded(configurations=new))
 
     def close(self, stopping: bool) -> int:
-        """Record how the sweep has ended by itself, or by a stop; return the exit code."""
+        """Record how the sweep has ended by itself, or by a stop; return the exit code.
+
+        It is 1 if a trial failed, and if none finished with figures: there is nothing to go by.
+        """
         if stopping and not complete(self._state):
             return self.end("stopped", 130)
+        nothing = no_results(self._state)
+        why = nothing.what if nothing else ""
         if self._state.count("failed"):
-            return self.end("failed", 1)
-        return self.end("finished", 0)
+            return self.end("failed", 1, why)
+        return self.end("finished", 1 if nothing else 0, why)
 
     def end(self, state: ev.SweepEnding, exit_code: int, reason: str = "") -> int:
         """Record the end of the sweep, and of the trials that still run; return the exit code."""

@@ -14,7 +14,7 @@ import msgspec
 from batchscope.engine.data.prepared import Prepared
 from batchscope.engine.data.validation_split import training_size
 from batchscope.engine.devices.devices import Device
-from batchscope.engine.journal.events import AnyEvent, Note, Paced
+from batchscope.engine.journal.events import AnyEvent, Measuring, Note, Paced
 from batchscope.engine.orchestration.control import Control
 from batchscope.engine.orchestration.crew import WorkerHandle
 from batchscope.engine.orchestration.journal_writer import JournalWriter
@@ -70,6 +70,7 @@ class Surveyor:
         try:
             for each in slots:
                 for group in groups:
+                    self._ledger.write(Measuring(what="workers", trial=group.trials[0].id))
                     seconds = await self._time(members[: each.workers], device, each, group)
                     if self._over:
                         self._write_over(device)

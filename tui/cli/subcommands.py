@@ -3,12 +3,16 @@
 import argparse
 import sys
 import time
+from typing import TYPE_CHECKING
 
 from batchscope.engine.errors import UsageProblem, printable
 from batchscope.engine.formatting import shown_size
 from batchscope.tui.cli.run import print_summary
 from batchscope.tui.start import has_terminal, show_screen
 from batchscope.tui.terminal.output import complain, say
+
+if TYPE_CHECKING:
+    from batchscope.engine.sweeps.listing import StoredSweep
 
 STOP_PATIENCE_SECONDS = 30.0
 
@@ -41,9 +45,16 @@ def list_sweeps(words: argparse.Namespace) -> int:
         return 0
     width = max((len(sweep.id) for sweep in sweeps), default=0)
     done = [f"{sweep.finished}/{sweep.trials}" for sweep in sweeps]
-    results = [result_text(each.metric, each.best, each.worst) for each in sweeps]
+    results = [
+        result_text(each.metric, each.best, each.worst) or _no_result(each) for each in sweeps
+    ]
     said = [
-        "  ".join(filter(None, (each.title, result, f"[{each.problem}]" * bool(each.problem))))
+        "  ".join(
+            filter(
+                None,
+                (each.title, result, f"[{each.problem}]" * bool(each.problem)),
+            )
+        )
         for each, result in zip(sweeps, results, strict=True)
     ]
     say(
@@ -55,6 +66,13 @@ def list_sweeps(words: argparse.Namespace) -> int:
     if not sweeps:
         complain(f"no sweeps are stored in {home}")
     return 0
+
+
+def _no_result(sweep: "StoredSweep") -> str:
+    """Return that a sweep which ended by itself has no result, and why; empty if it has one."""
+    if sweep.alive or sweep.finished or sweep.state not in ("finished", "failed"):
+        return ""
+    return f"no results{': ' if sweep.reason else ''}{sweep.reason}" if sweep.trials else ""
 
 
 def attach(words: argparse.Namespace) -> int:

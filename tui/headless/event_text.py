@@ -1,7 +1,7 @@
 """Makes the log line of each event: a stable name, a text, and figures.
 
-These are pure functions of an event and the sweep's state after it. Progress, memory samples, plans
-and predictions get no line; the journal has them.
+These are pure functions of an event and the sweep's state after it. Progress, memory samples,
+plans, predictions and what is being measured get no line; the journal has them.
 """
 
 from collections.abc import Iterator, Sequence

@@ -5,7 +5,6 @@ These are pure functions of the sweep's state and the time.
 
 from collections.abc import Iterator
 
-from batchscope.engine.analysis import interpolation_lines
 from batchscope.engine.analysis.time_estimate import remaining
 from batchscope.engine.errors import printable
 from batchscope.engine.journal.fresh_seeds import trials_to_come
@@ -14,6 +13,7 @@ from batchscope.engine.journal.sweep_state import SweepState, TrialState
 from batchscope.tui.render.block_bars import gauge
 from batchscope.tui.render.styled_text import Row, Run, cell, fit, row, spread, width_of
 from batchscope.tui.render.units import clock, rate, share
+from batchscope.tui.viewmodel.activity import activity, trains
 from batchscope.tui.viewmodel.status_signs import SIGNS
 
 Job = list[TrialState]
@@ -126,7 +126,7 @@ def _times(state: SweepState, now: float, phase: str, brief: bool) -> list[Run]:
     if state.conductor and not brief:
         since = state.conductor.at
         times.append((clock(now - since - state.paused_between(since, now)), ""))
-    left = remaining(state, now) if phase in ("running", "paused", "preparing") else None
+    left = remaining(state, now) if phase in ("running", "paused") and trains(state) else None
     if left:
         about = "" if left.measured else "~"
         times += [("  ETA " if times else "ETA ", "dim"), (f"{about}{clock(left.seconds)}", "")]
@@ -139,8 +139,5 @@ def _waiting(state: SweepState) -> str:
     if fetched:
         of = f" of {fetched.total / 1e6:.1f}" if fetched.total else ""
         return f"downloading {printable(fetched.name)}: {fetched.received / 1e6:.1f}{of} MB"
-    if left := interpolation_lines.left(state):
-        return f"interpolating between final weights: {len(left)} to do"
-    if state.count("queued"):
-        return "preparing: starting workers, loading data, measuring memory"
-    return ""
+    doing = activity(state)
+    return doing[:1].lower() + doing[1:]

@@ -10,8 +10,8 @@ from textual.strip import Strip
 
 from batchscope.engine.analysis.tables import as_cell
 from batchscope.engine.errors import printable
-from batchscope.tui.render.frame import MARGIN, framed
-from batchscope.tui.render.styled_text import EMPTY, Row, clip, row, text_of
+from batchscope.tui.render.frame import GAP, MARGIN, beside, framed
+from batchscope.tui.render.styled_text import EMPTY, Row, clip, row, text_of, width_of
 from batchscope.tui.viewmodel.view import View
 from batchscope.tui.widgets.rows_widget import Rows
 
@@ -90,6 +90,10 @@ class Pane(Rows):
         """Return rows that stay below the content; `height` is that of both."""
         return ()
 
+    def head(self, width: int, height: int) -> Sequence[Row]:
+        """Return rows that stay above the content; `height` is that of both."""
+        return ()
+
     def options(self) -> object:
         """Return the other values that the drawing depends on."""
         return None
@@ -145,6 +149,7 @@ class Pane(Rows):
     def move(self, rows: int) -> bool:
         """Scroll by so many rows; return False at the end."""
         width, height = self._inner()
+        height -= len(self.head(width, height))
         total = len(self.body(width, height))
         before = self._top(total, height)
         after = max(0, min(total - height, before + rows))
@@ -162,8 +167,9 @@ class Pane(Rows):
     def on_click(self, event: events.Click) -> None:
         """Select the row under the mouse, and become the current pane."""
         width, height = self._inner()
-        room = height - len(self.foot(width, height))
-        at = event.y - (1 if self.boxed or self.size.height >= CAPTION_FROM else 0)
+        above = len(self.head(width, height))
+        room = height - above - len(self.foot(width, height))
+        at = event.y - above - (1 if self.boxed or self.size.height >= CAPTION_FROM else 0)
         total = len(self.body(width, room))
         if 0 <= at < min(room, total):
             self.pick(self._top(total, room) + at)
@@ -200,23 +206,24 @@ class Pane(Rows):
         inner_width, inner_height = self._inner()
         if inner_width < 1 or inner_height < 1:
             return [clip(self.caption(width), width)][:height]
-        foot = self.foot(inner_width, inner_height)
-        room = inner_height - len(foot)
+        head, foot = self.head(inner_width, inner_height), self.foot(inner_width, inner_height)
+        room = inner_height - len(head) - len(foot)
         body = self.body(inner_width, room)
         top = self._top(len(body), room)
         seen = body[top : top + room]
         below = len(body) - top - room
         if foot:
             seen = [*seen, *[EMPTY] * (room - len(seen)), *foot]
-        caption = (
-            *self.caption(inner_width),
-            *_hidden(0 if self.top is None and below <= 0 else top, below),
-        )
+        seen = [*head, *seen]
+        more = _hidden(0 if self.top is None and below <= 0 else top, below)
+        taken = width_of(more) + len(GAP) if more else 0
+        caption = self.caption(max(1, inner_width - taken))
         if self.boxed:
             size = (width, height)
-            return framed(self.heading, caption, seen, size, self.current, self.others)
+            return framed(self.heading, caption, seen, size, self.current, self.others, more)
         seen = [row(" ", *line) for line in seen]
-        return [row(" ", *clip(caption, width - 1)), *seen] if height >= CAPTION_FROM else seen
+        line = row(" ", *beside(caption, more, width - 1))
+        return [line, *seen] if height >= CAPTION_FROM else seen
 
 
 class Lazy(Sequence[Row]):
@@ -251,4 +258,4 @@ def _hidden(above: int, below: int) -> Row:
     """Return how many rows are above and below the visible ones."""
     parts = [f"↑ {above}" if above > 0 else "", f"↓ {below} more" if below > 0 else ""]
     text = "  ".join(part for part in parts if part)
-    return ((f"  {text}", "warn"),) if text else ()
+    return row((text, "warn")) if text else EMPTY

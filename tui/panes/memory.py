@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 
-from batchscope.engine.analysis.figures import chosen_shape
+from batchscope.engine.analysis.figures import chosen_shape, pace_of
 from batchscope.engine.analysis.stack_times import stack_mark, stacked
 from batchscope.engine.errors import printable
 from batchscope.engine.formatting import shown_size
@@ -18,6 +18,7 @@ from batchscope.tui.render.styled_text import EMPTY, Row, cell, row, spread, wid
 from batchscope.tui.render.units import rate
 
 HISTORY = "history "
+LABEL_MOST, PACE_FROM = 18, 40
 
 
 class MemoryPane(Pane):
@@ -45,7 +46,7 @@ class MemoryPane(Pane):
         view = self.view
         yield (
             "configuration", "batch size", "micro-batch size", "accumulation steps",
-            "peak bytes", "samples per second (steps)", "reason",
+            "peak bytes", "samples per second (steps)", "reason", "samples per second (epochs)",
         )  # fmt: skip
         for name in view.order:
             trials = [each for each in view.state.replicates(name) if each.id in view.state.plans]
@@ -62,6 +63,7 @@ class MemoryPane(Pane):
                     max(peaks, default=shape.peak_bytes if shape else None),
                     shape.samples_per_second if shape else None,
                     plan.reason,
+                    self._pace(name),
                 )
 
     def wanted_rows(self) -> int:
@@ -100,9 +102,13 @@ class MemoryPane(Pane):
         shared = reasons.pop() if len(reasons) == 1 else ""
         widest = max((len(_divided(state.plans[t[0].id])) for _, t in known), default=1)
         room = max((len(self._stack(name)) for name, _ in known if self._peak(name)), default=0)
+        sizes = [state.plans[trials[0].id].largest for _, trials in known]
+        label = 0
+        if len(set(sizes)) < len(sizes):
+            label = self.view.label_width(LABEL_MOST, (name for name, _ in known))
         lines: list[Row] = []
         for name, trials in known:
-            lines += self._plan(name, trials, widest, room, width, not shared)
+            lines += self._plan(name, trials, (label, widest, room), width, not shared)
         return lines + ([row(("why: " + printable(shared), "dim"))] if shared else [])
 
     def _peak(self, name: str) -> int:
@@ -116,6 +122,18 @@ class MemoryPane(Pane):
 
         return self.view.once(("peak", name), self.view.reached(name), highest)
 
+    def _pace(self, name: str) -> float | None:
+        """Return the samples per second of whole epochs, as next to epoch times; None before."""
+        stamp = self.view.reached(name), self.view.moved["trials"]
+        return self.view.once(("pace", name), stamp, lambda: pace_of(self.view.state, name)[1])
+
+    def _label(self, name: str, room: int) -> Row:
+        """Return the mark, with a label of `room` cells if batch sizes do not tell rows apart."""
+        mark = self.view.marks[name]
+        if room:
+            return row((mark.glyph, mark.style), " ", cell(mark.label, room), " ")
+        return row((mark.glyph, mark.style), " ")
+
     def _stack(self, name: str) -> str:
         """Return the mark of replicates that were measured together as a stack."""
         return stack_mark(stacked(self.view.state.replicates(name)))
@@ -124,29 +142,30 @@ class MemoryPane(Pane):
         self,
         name: str,
         trials: list[TrialState],
-        digits: int,
-        room: int,
+        columns: tuple[int, int, int],
         width: int,
         with_reason: bool,
     ) -> list[Row]:
         """Return a configuration's row, with the reason behind it or below if it is long.
 
         Args:
-            digits: columns for batch sizes.
-            room: columns for the marks of stacks.
+            name: the configuration.
+            trials: its planned trials.
+            columns: cells for the label, for batch sizes, and for the marks of stacks.
+            width: cells of a row.
+            with_reason: whether the reason is not said below for all.
         """
-        plan, mark = self.view.state.plans[trials[0].id], self.view.marks[name]
+        plan, (label, digits, room) = self.view.state.plans[trials[0].id], columns
         cut = f"{_divided(plan):>{digits}} = {plan.accumulation_steps:,} × "
         left = row(
-            (mark.glyph, mark.style),
-            " ",
+            *self._label(name, label),
             cut,
             f"{plan.micro_batch_size:<{digits},}",
             " bf16" if plan.precision == "bf16" else "",
             *_measured(
                 self._peak(name),
                 chosen_shape(self.view.state, trials[0]),
-                width,
+                self._pace(name) if width >= PACE_FROM + label else None,
                 f"{self._stack(name) if self._peak(name) else '':<{room}}",
             ),
         )
@@ -173,8 +192,8 @@ def _short(plan: Plan) -> str:
     return plan.reason.partition(": ")[0] if whole else plan.reason
 
 
-def _measured(peak: int, shape: Shape | None, width: int, mark: str) -> Row:
-    """Return peak memory and samples per second.
+def _measured(peak: int, shape: Shape | None, pace: float | None, mark: str) -> Row:
+    """Return peak memory and samples per second of whole epochs.
 
     The peak is that of any epoch of any seed, or of the measured step before the first epoch,
     which is of one replicate. `mark` is that of a stack.
@@ -183,8 +202,8 @@ def _measured(peak: int, shape: Shape | None, width: int, mark: str) -> Row:
     figures = row("  ", cell(shown_size(most), 9, right=True)) if most else EMPTY
     if figures and mark:
         figures = (*figures, (f" {mark}", "warn"))
-    if shape and shape.samples_per_second and width >= 40:
-        return (*figures, cell(rate(shape.samples_per_second), 12, right=True))
+    if pace:
+        return (*figures, cell(rate(pace), 12, right=True))
     return (*figures, (" peak", "dim")) if figures else EMPTY
 
 

@@ -4,6 +4,7 @@ from batchscope.engine.errors import printable
 from batchscope.engine.formatting import shown_size
 from batchscope.tui.render.block_bars import gauge
 from batchscope.tui.render.styled_text import Row, centred, row, wrap
+from batchscope.tui.viewmodel.activity import activity
 from batchscope.tui.viewmodel.view import View
 
 GAUGE = 24
@@ -14,8 +15,12 @@ def awaited(view: View, what: str, width: int, height: int) -> list[Row]:
     lines = wrap(what, max(1, width - 2), "dim")
     if view.phase == "starting":
         lines = [row(("Starting…", "dim"))]
-    elif view.phase == "preparing":
-        lines = [*(fetching(view) or [row(("Starting the workers…", "dim"))]), *lines]
+    elif view.phase in ("preparing", "running"):
+        doing = activity(view.state)
+        at_work = wrap(f"{doing}…", max(1, width - 2)) if doing else []
+        lines = [*(fetching(view) or at_work), *lines]
+    elif view.nothing:
+        lines = wrap(view.nothing.text, max(1, width - 2))
     return centred(lines, width, height)
 
 

@@ -176,6 +176,8 @@ class SettingsPane(Pane):
         first = {key: _values(key, every)[0] for key in _keys(every) if _shared(key, every)}
         given = {key: value for key, value in first.items() if _any_reads(key, every)}
         shared = {key: value for key, value in given.items() if value not in (None, [], (), "")}
+        if self._brings_validation():
+            shared.pop("task.validation", None)  # nothing is held out: the samples below say it
         usual = {key for key, value in shared.items() if literal(value) == default_of(key)}
         rows: list[tuple[str, list[str]]] = []
         for name, keys in COMMON:
@@ -198,6 +200,11 @@ class SettingsPane(Pane):
         for name, parts in rows:
             lines += _field(name, parts, width) if parts else []
         return lines
+
+    def _brings_validation(self) -> bool:
+        """Return whether every task brings validation data, so that no share is held out."""
+        tasks = [each.settings.task for each in self.view.state.configurations.values()]
+        return all(task and task.facts and task.facts.validation for task in tasks)
 
     def _facts(self) -> list[tuple[str, list[str]]]:
         """Return what running a task's function has shown: samples, weights and metrics."""

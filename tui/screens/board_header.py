@@ -10,8 +10,6 @@ from batchscope.tui.viewmodel.view import View
 
 NOTICE_MOST = 3
 APART = 12  # columns between the question, the results and the verdicts
-LEAST_QUESTION = 20
-"""The least room for the question; with less, the word “claims” is left out."""
 
 
 def window_title(view: View, name: str) -> str:
@@ -36,14 +34,9 @@ def status(view: View, name: str, width: int) -> Row:
     result = _result(view)
     if result and whole >= len(result):
         state = row("  ", (result, ""), *state)
-    room = width - width_of(_name(view, name)) - width_of(state) - 1
-    if not 0 < width_of(verdicts) <= room:
-        return state
     named = row((" claims", "dim"), *verdicts, *state)
-    left = width - width_of(named)
-    if left >= min(width_of(title(view, name)), width_of(_name(view, name)) + LEAST_QUESTION):
-        return named
-    return (*row(" "), *verdicts, *state)
+    room = width - width_of(_name(view, name)) - 1
+    return named if verdicts and width_of(named) <= room else state
 
 
 def _name(view: View, name: str) -> Row:
@@ -65,7 +58,10 @@ def _state(view: View) -> Row:
     """Return the sweep's state, the time elapsed and the time left."""
     phase = view.phase
     sign, style = SIGNS[phase]
-    runs: list[tuple[str, str]] = [("  ", ""), (f"{sign} {phase}", style)]
+    word, nothing = phase, view.nothing
+    if nothing and phase == "finished":
+        (sign, style), word = SIGNS["failed"], nothing.short
+    runs: list[tuple[str, str]] = [("  ", ""), (f"{sign} {word}", style)]
     fetched = view.state.fetching
     if phase == "preparing" and fetched and fetched.total > 0:
         runs.append(
@@ -107,6 +103,9 @@ def _notice(view: View) -> tuple[str, str] | None:
         return f"Waiting for the cluster: no node has room yet for {state.needed}", "warn"
     if phase == "paused":
         return "Paused. p resumes", "warn"
+    if view.nothing and phase in ("finished", "failed"):
+        again = ". r runs the failed trials again" if state.count("failed") else ""
+        return f"{view.nothing.text}{again}", "bad"
     if phase == "failed" and ended:
         return f"Failed: {ended.reason or 'see the log'}. r runs the unfinished trials again", "bad"
     if phase == "stopped":

@@ -205,11 +205,14 @@ def _without_paths(offer: Offer) -> str:
 def sweep_item(sweep: StoredSweep, width: int, marked: bool = False) -> Item:
     """Return the line of a stored sweep."""
     sign, style = DAMAGED if sweep.problem else SIGNS.get(sweep.state, ("·", "dim"))
+    word = sweep.state
+    if sweep.state == "finished" and not sweep.finished and not sweep.alive:
+        (sign, style), word = SIGNS["failed"], "no result"
     took = clock(sweep.seconds) if sweep.seconds is not None else ""
     left = row(
         cell(sweep.preset, NAME, "strong"),
         " ",
-        cell(f"{sign} {sweep.state}", STATE, style),
+        cell(f"{sign} {word}", STATE, style),
         " ",
         (when(sweep.id), "dim"),
     )

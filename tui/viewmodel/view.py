@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from batchscope.engine.analysis.figures import by_batch_size, preferred
+from batchscope.engine.analysis.no_results import NoResults, no_results
 from batchscope.engine.analysis.time_estimate import Remaining, remaining
 from batchscope.engine.analysis.tuning import choices
 from batchscope.engine.findings.findings import Findings
@@ -17,6 +18,7 @@ from batchscope.engine.journal.fresh_seeds import trials_to_come
 from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.metrics.primary_metric import PrimaryMetric, primary_metric
 from batchscope.tui.theme.palette import BARE, Appearance
+from batchscope.tui.viewmodel.activity import trains
 from batchscope.tui.viewmodel.journal_follower import JournalUpdate
 from batchscope.tui.viewmodel.marks import GLYPHS, LETTERS, Mark, marks_for
 from batchscope.tui.viewmodel.quantities import Quantity, quantities_of
@@ -26,7 +28,10 @@ TOPICS: dict[type, tuple[str, ...]] = {
     ev.ConductorStarted: ("trials", "log"),
     ev.DataProgress: ("data",),
     ev.DataReady: ("data", "epochs", "log"),
-    ev.Planned: ("plans",),
+    ev.Measuring: ("data",),
+    ev.MicroBatchesMeasured: ("plans", "log"),
+    ev.Paced: ("log",),
+    ev.Planned: ("plans", "data"),
     ev.WorkerReady: ("trials", "log"),
     ev.WorkerLost: ("trials", "log"),
     ev.TrialStarted: ("trials", "epochs", "plans", "log"),
@@ -136,8 +141,8 @@ class View:
         return until - since - self.state.paused_between(since, until)
 
     def remaining(self) -> Remaining | None:
-        """Return the estimated time left of a running sweep; None without an estimate."""
-        expecting = self.phase in ("running", "paused", "preparing") and self.state.trials
+        """Return the estimated time left of a running sweep; None while nothing is trained."""
+        expecting = self.phase in ("running", "paused") and trains(self.state)
         return remaining(self.state, self.now) if expecting else None
 
     def label_width(self, most: int, names: Iterable[str] | None = None) -> int:
@@ -160,6 +165,12 @@ class View:
             lambda: {n for each in choices(self.state) for n in (each.chosen, each.judged)},
         )
         return frozenset(name for name in names if name is not None)
+
+    @property
+    def nothing(self) -> NoResults | None:
+        """Why no trial has finished with figures; None if one has, or may yet do so."""
+        stamp = self.moved["trials"], self.moved["epochs"], len(self.state.trials)
+        return self.once("nothing", stamp, lambda: no_results(self.state))
 
     @property
     def primary(self) -> PrimaryMetric:

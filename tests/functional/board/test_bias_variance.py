@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from batchscope.engine.findings.comparison_sides import gather
 from batchscope.engine.journal import events as ev
 from batchscope.engine.journal import file as journal
 from batchscope.engine.metrics.prediction_codec import pack
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("still")
 IMAGES = 100
 
 
-def telling_sweep(home: Path) -> Path:
+def telling_sweep(home: Path, same: bool = True) -> Path:
     """A finished sweep; all seeds of a size are wrong on four images, each its own way on one."""
     folder = finished_sweep(home)
     known, lines = load_state(folder), []
@@ -28,7 +29,9 @@ def telling_sweep(home: Path) -> Path:
             drawn = {"noise_draws": 4, "noise_trace": 600.0, "noise_signal": 2.0}
             told = replace(told, records=tuple(replace(one, **drawn) for one in told.records))
         if isinstance(told, ev.TrialEnded) and told.status == "finished":
-            lines.append(journal.encode(predicted(told, known.trials[told.trial].seed)))
+            seed = known.trials[told.trial].seed
+            said = predicted(told, seed)
+            lines.append(journal.encode(said if same else replace(said, labels=seed + 1)))
         lines.append(journal.encode(told))
     (folder / journal.NAME).write_bytes(b"".join(line + b"\n" for line in lines))
     return folder
@@ -62,3 +65,16 @@ async def test_they_stand_behind_the_other_figures(home: Path) -> None:
         lines = part(app, "pane-bars").splitlines()
         assert lines[0].startswith(" gradient noise scale  over all seeds [95 % interval]")
         assert " 300 [300, 300]" in lines[1]
+
+
+async def test_where_seeds_have_other_test_data_that_is_the_reason(home: Path) -> None:
+    folder = telling_sweep(home, same=False)
+    app = BatchscopeApp(folder.parent.parent, sweep=folder, clock=lambda: NOW)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await loaded(pilot)
+        await pilot.press("2", "B", "B")
+        told = " ".join(part(app, "pane-bars").split())
+        assert "no variance: the seeds have different test data" in told
+    state = load_state(folder)
+    side = gather(state, "bias", list(state.configurations.values())[:1])
+    assert "different test data" in side.lack()

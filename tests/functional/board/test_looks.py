@@ -9,7 +9,7 @@ from batchscope.engine.journal import events as ev
 from batchscope.engine.planning.micro_batch import Shape
 from batchscope.tui.app import BatchscopeApp
 from batchscope.tui.panes.memory import _measured
-from batchscope.tui.render.styled_text import width_of
+from batchscope.tui.render.styled_text import text_of, width_of
 from tests.functional.board_fixtures import Recipe, configurations, home, running_sweep
 from tests.functional.boards import loaded, part, still
 
@@ -33,9 +33,10 @@ async def test_the_digit_of_the_first_pane_shows_it_and_later_goes_back(home: Pa
 
 def test_paces_stand_below_each_other_whether_marked_or_not() -> None:
     shape = Shape(micro_batch_size=8, peak_bytes=1 << 20, samples_per_second=1000.0)
-    marked, bare = (_measured(3 << 20, shape, 80, mark) for mark in ("×3", "  "))
+    marked, bare = (_measured(3 << 20, shape, 900.0, mark) for mark in ("×3", "  "))
     assert width_of(marked) == width_of(bare)
-    assert width_of(_measured(3 << 20, shape, 80, "")) == width_of(bare) - 3
+    assert "900/s" in text_of(bare), "the pace of epochs, not that of the measured step"
+    assert width_of(_measured(3 << 20, shape, 900.0, "")) == width_of(bare) - 3
 
 
 async def test_claims_that_are_left_out_are_told_among_the_findings(home: Path) -> None:

@@ -5,7 +5,9 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 import pytest
+from msgspec.structs import replace
 
+from batchscope.engine.analysis.figures import epoch_times
 from batchscope.engine.findings import findings
 from batchscope.engine.findings.findings import Findings
 from batchscope.engine.findings.recommendation import UNDETERMINED
@@ -13,6 +15,7 @@ from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.metrics.registry import value_of
 from batchscope.engine.spec import trials_of
 from batchscope.engine.sweeps.store import load_state
+from batchscope.tui.render.units import rate
 from batchscope.tui.viewmodel.marks import GLYPHS
 from tests.functional.board_fixtures import (
     EPOCHS,
@@ -165,7 +168,7 @@ async def test_trials_show_progress_remaining_time_and_why_one_failed(home: Path
         async with app.run_test(size=SMALL) as pilot:
             await loaded(pilot)
             await pilot.press("5")
-            lines = part(app, "pane-trials").splitlines()
+            _, *lines = part(app, "pane-trials").splitlines()  # without the headings
             assert sum(bool(re.search(r" s\d ", line)) for line in lines) == 12
             assert "● " in lines[1]
             assert "✓ finished" in lines[1]
@@ -303,22 +306,71 @@ async def test_long_lists_scroll_and_say_how_much_is_hidden(home: Path) -> None:
         await loaded(pilot)
         await pilot.press("5")
         assert "›●  1 s0" in part(app, "pane-trials")
-        assert "↓ 26 more" in part(app, "pane-trials")
+        assert "↓ 27 more" in part(app, "pane-trials")
         await pilot.press("down", "j")
         assert "›■  3 s0" in part(app, "pane-trials")
-        assert "↓ 26 more" in part(app, "pane-trials")
+        assert "↓ 27 more" in part(app, "pane-trials")
         await pilot.press("pagedown", "pagedown")
         assert "23 s0" in part(app, "pane-trials")
-        assert "↑ 9  ↓ 17 more" in part(app, "pane-trials")
+        assert "↑ 10  ↓ 17 more" in part(app, "pane-trials")
         await pilot.press("end")
         assert " 40 s0" in part(app, "pane-trials")
         await pilot.press("pagedown")
         assert "last trial" in part(app, "hints")
         await pilot.press("pageup", "up", "k")
-        assert "↑ 26" in part(app, "pane-trials"), "28 is still in sight"
+        assert "↑ 27" in part(app, "pane-trials"), "28 is still in sight"
         await pilot.press("home")
         assert "↑" not in part(app, "pane-trials")
         await pilot.press("7", "pageup")
         assert "↓" in part(app, "pane-log")
         await pilot.press("end", "down")
         assert "end of the pane" in part(app, "hints")
+
+
+async def test_the_pace_in_memory_is_that_beside_the_epoch_time(home: Path) -> None:
+    folder = finished_sweep(home)
+    paces = {
+        time.configuration: time.samples_per_second for time in epoch_times(load_state(folder))
+    }
+    app = board_on(folder)
+    async with app.run_test(size=SMALL) as pilot:
+        await loaded(pilot)
+        await pilot.press("3")
+        shown = part(app, "pane-memory")
+        for pace in paces.values():
+            assert rate(pace) in shown
+
+
+async def test_candidates_of_one_batch_size_are_told_apart_in_memory(home: Path) -> None:
+    recipe = Recipe(home)
+    (only,) = configurations((64,))
+    chosen = tuple(
+        replace(
+            only,
+            id=f"b64-lr{lr}",
+            label=f"64, lr {lr}",
+            settings=replace(only.settings, train=replace(only.settings.train, lr=lr)),
+        )
+        for lr in (0.1, 0.2)
+    )
+    recipe.open(chosen)
+    recipe.ready(chosen)
+    app = board_on(recipe.folder)
+    async with app.run_test(size=SMALL) as pilot:
+        await loaded(pilot)
+        await pilot.press("3")
+        shown = part(app, "pane-memory")
+        assert "64, lr 0.1 64 = 1 × 64" in shown
+        assert "64, lr 0.2 64 = 1 × 64" in shown
+
+
+@pytest.mark.parametrize("size", [SMALL, (120, 35), LARGE])
+async def test_the_columns_of_trials_have_headings(home: Path, size: tuple[int, int]) -> None:
+    app = board_on(finished_sweep(home))
+    async with app.run_test(size=size) as pilot:
+        await loaded(pilot)
+        await pilot.press("5")
+        head, first = part(app, "pane-trials").splitlines()[1:3]
+        assert head.index("status") == first.index("✓ finished")
+        assert head.index("accuracy") <= first.index("0.97") < head.index("accuracy") + 8
+        assert head.index("trial") == first.index("8 s0") - 2

@@ -11,8 +11,9 @@ from textual.pilot import Pilot
 
 from batchscope.engine.journal import events as ev
 from batchscope.engine.planning.plan import make_plan
-from batchscope.engine.spec import Configuration, Scaling, trials_of
+from batchscope.engine.spec import Configuration, Scaling, TaskFacts, TaskTable, trials_of
 from batchscope.tui.config.panes import PANE_KEYS
+from tests.functional.board.task_sweeps import task_configurations
 from tests.functional.board_fixtures import TRAIN_SIZE, Recipe, configurations, finished_sweep, home
 from tests.functional.boards import LARGE, SMALL, board_on, loaded, panes_seen, part, still
 
@@ -169,3 +170,25 @@ def test_picture_of_the_settings(
         await pilot.press(*([KEY, KEY] if size == LARGE else [KEY]))
 
     assert snap_compare(board_on(planned(home, scaled())), terminal_size=size, run_before=shown)
+
+
+@pytest.mark.parametrize(("brought", "shown"), [(0, True), (40, False)])
+async def test_a_share_is_held_out_only_where_a_task_brings_no_validation_data(
+    home: Path, brought: int, shown: bool
+) -> None:
+    task = TaskTable(use="mine:make", validation=0.1)
+    (of,) = task_configurations((64,), 2)
+    settings = msgspec.structs.replace(of.settings, task=task)
+    recipe = Recipe(home)
+    recipe.open((msgspec.structs.replace(of, settings=settings),))
+    facts = TaskFacts(train=350, test=92, validation=brought, weights=385, metrics=())
+    recipe.say(
+        ev.DataReady(
+            name=settings.data.name, train=350, test=92, shape=(0, 0, 0), digest="0", task=facts
+        )
+    )
+    async with board_on(recipe.folder).run_test(size=SMALL) as pilot:
+        await loaded(pilot)
+        await pilot.press(KEY)
+        assert ("validation 0.1" in row_of(pilot, "task")) == shown
+        assert ("40 validation" in row_of(pilot, "samples")) == bool(brought)

@@ -11,6 +11,7 @@ from batchscope.engine.errors import MachineProblem
 from batchscope.engine.journal import events as ev
 from batchscope.engine.journal import file as journal
 from batchscope.engine.spec import trials_of
+from batchscope.tui.cli.main import run
 from batchscope.tui.config.commands import COMMANDS
 from batchscope.tui.screens.board import BoardScreen
 from batchscope.tui.screens.dialog import ConfirmDialog, MessageDialog
@@ -335,3 +336,43 @@ async def test_leaving_says_how_a_sweep_ended(home: Path) -> None:
     assert "finished, 12 of 12 trials finished" in texts[0]
     assert "stopped, 0 of 12 trials finished" in texts[1]
     assert "`batchscope resume 20270115-080000-stopped`" in texts[1]
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+async def test_a_sweep_of_which_all_trials_diverged_says_so_in_each_place(
+    home: Path, size: tuple[int, int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = Recipe(home)
+    chosen = configurations()
+    recipe.open(chosen)
+    recipe.ready(chosen)
+    why = "the gradient was not finite at or before step 14"
+    for configuration in chosen:
+        for trial in trials_of(configuration):
+            recipe.start(trial)
+            recipe.end(trial, "diverged", why)
+    recipe.close("finished", 12, 0, "all 12 trials diverged")
+    app = board_on(recipe.folder)
+    async with app.run_test(size=size) as pilot:
+        board = await loaded(pilot)
+        status = part(app, "status")
+        assert "✗ all diverged in" in status
+        assert "finished" not in status
+        for place in ("notice", "pane-curves"):
+            text = " ".join(part(app, place).replace("│", " ").split())
+            assert "all 12 trials diverged" in text
+            assert "step 14" in text
+            assert "--set train.lr=0.01" in text
+        assert "no epoch" not in screen_text(app)
+        said = " ".join(board.view.findings.recommendation.split())
+        assert said.startswith("No results: all 12 trials diverged")
+    assert run(["--home", str(home), "list"]) == 0
+    assert "no results: all 12 trials diverged" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("size", [SMALL, (120, 35), LARGE])
+async def test_the_counts_of_verdicts_have_a_noun(home: Path, size: tuple[int, int]) -> None:
+    app = board_on(finished_sweep(home))
+    async with app.run_test(size=size) as pilot:
+        await loaded(pilot)
+        assert re.search(r"claims( \d[✓✗?])+ ", part(app, "status"))

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from batchscope.engine.analysis.bias_variance import DIFFERENT, on_different_data
 from batchscope.engine.analysis.figures import epoch_times
 from batchscope.engine.analysis.noise_scales import noise_scales
 from batchscope.engine.analysis.stack_times import stack_caution, stack_sizes, stacked
@@ -16,6 +17,7 @@ from batchscope.engine.findings.critical_batch_text import figure as size
 from batchscope.engine.findings.missing_values import is_physical
 from batchscope.engine.journal.headline import LOSS
 from batchscope.engine.journal.sweep_state import SweepState
+from batchscope.engine.metrics.bias_variance import ErrorDecomposition
 from batchscope.engine.metrics.metric import TrialMetric
 from batchscope.engine.metrics.primary_metric import PrimaryMetric
 from batchscope.engine.metrics.registry import BARS, value_of
@@ -225,10 +227,14 @@ class BarsPane(Pane):
             label = min(label, LABEL_NARROW)
         if chosen is EPOCH_TIME:
             lines = epoch_time_rows(view, label, width)
-            return lines or awaited(view, "no whole epoch has ended yet", width, height)
+            ended = "no trial has trained a whole epoch"
+            none = ended if view.state.ended else "no whole epoch has ended yet"
+            return lines or awaited(view, none, width, height)
         means = self.means()
         if not means:
             why = f"no {chosen.name} was measured" if view.state.count("finished") else _NONE
+            if chosen.measure in ErrorDecomposition._fields and on_different_data(view.state):
+                why = f"no {chosen.name}: {DIFFERENT}"
             return awaited(view, why, width, height)
         return [*self._lines(means, label, width), *wrap(self._note(means), width, "dim")]
 

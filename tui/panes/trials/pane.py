@@ -11,8 +11,9 @@ from batchscope.tui.panes.base import Lazy, Line, Pane
 from batchscope.tui.panes.placeholder import awaited
 from batchscope.tui.panes.trials.story import rows_for, story, why
 from batchscope.tui.render.block_bars import gauge
-from batchscope.tui.render.styled_text import EMPTY, Row, cell, row
+from batchscope.tui.render.styled_text import EMPTY, Row, cell, clip, row
 from batchscope.tui.render.units import clock, digits, duration, share
+from batchscope.tui.viewmodel.activity import activity
 from batchscope.tui.viewmodel.status_signs import STAR
 from batchscope.tui.viewmodel.view import View
 
@@ -27,6 +28,7 @@ STATUS = {
 }
 GAUGE_MOST, LABEL_MOST, MIDDLE_MOST = 24, 16, 56
 LABEL_LEAST, RESULT, OF_TASK = 6, 6, 7
+OF_ATTEMPT, STAR_CELLS, HEAD_FROM = 4, 2, 8
 BESIDE_LABEL = 20
 """Columns of a row besides label, seed and result: the marks, a status and spaces."""
 
@@ -77,8 +79,8 @@ class TrialsPane(Pane):
                 )
 
     def wanted_rows(self) -> int:
-        """Count one row per trial."""
-        return len(self.view.state.trials)
+        """Count one row per trial, and one for the headings."""
+        return len(self.view.state.trials) + 1
 
     @property
     def trial(self) -> TrialState | None:
@@ -98,7 +100,7 @@ class TrialsPane(Pane):
         before = self._at(trials)
         after = max(0, min(len(trials) - 1, before + rows))
         width, height = self._inner()
-        room = height - len(self.foot(width, height))
+        room = height - len(self.head(width, height)) - len(self.foot(width, height))
         top = self._top(len(trials), room)
         self.chosen = trials[after].id
         self.top = max(after - room + 1, min(top, after))
@@ -148,9 +150,7 @@ class TrialsPane(Pane):
         trials = self._trials()
         if not trials:
             return awaited(self.view, "No trials yet", width, height)
-        label = self.view.label_width(LABEL_MOST)
-        seed = max(len(str(trial.seed)) for trial in trials) + 1
-        label = min(label, max(LABEL_LEAST, width - seed - OF_TASK - BESIDE_LABEL))
+        label, seed = self._widths(trials, width)
         again = any(trial.attempt > 1 for trial in trials)
         chosen = self.trial if self.current else None
 
@@ -159,6 +159,28 @@ class TrialsPane(Pane):
             return (*sign, *self._line(trials[at], label, seed, width - 1, again))
 
         return Lazy(len(trials), line)
+
+    def head(self, width: int, height: int) -> Sequence[Row]:
+        """Return the headings of the columns, if there is room."""
+        trials = self._trials()
+        if height < HEAD_FROM or not trials:
+            return ()
+        label, seed = self._widths(trials, width)
+        star = STAR_CELLS if self.view.chosen else 0
+        first = cell("  trial", 2 + label + 1 + seed + 1 + star, "dim")
+        tail = RESULT if not any(trial.settings.task for trial in trials) else OF_TASK
+        tail += OF_ATTEMPT if any(trial.attempt > 1 for trial in trials) else 0
+        beside = width - 1 - len(first[0])
+        word = self.view.primary.word if self.view.state.data else ""
+        room = max(0, min(MIDDLE_MOST, beside - tail, beside - len(word)))
+        middle = ("status", "dim"), cell("time", max(0, room - 8), "dim", right=True)
+        return [clip(row(" ", first, *middle, "  ", (word, "dim")), width)]
+
+    def _widths(self, trials: Sequence[TrialState], width: int) -> tuple[int, int]:
+        """Return the cells of label and seed."""
+        seed = max(len(str(trial.seed)) for trial in trials) + 1
+        most = max(LABEL_LEAST, width - seed - OF_TASK - BESIDE_LABEL)
+        return min(self.view.label_width(LABEL_MOST), most), seed
 
     def _trials(self) -> list[TrialState]:
         state = self.view.state
@@ -196,7 +218,7 @@ def trial_counts(view: View) -> str:
 
 
 def summary(view: View, width: int) -> Row:
-    """Return all trials in one line: the counts, then each running one with its progress."""
+    """Return all trials in one line: the counts, then each running one, or what goes on instead."""
     if not view.state.trials:
         return EMPTY
     runs: list[tuple[str, str]] = [("trials ", "dim"), (trial_counts(view), "strong")]
@@ -205,6 +227,8 @@ def summary(view: View, width: int) -> Row:
             mark = view.marks[trial.configuration]
             text = f" {mark.label} s{trial.seed} {share(trial.fraction)}"
             runs += [("   ", ""), (mark.glyph, mark.style), (text, "")]
+    doing = activity(view.state) if view.alive else ""
+    runs += [("   ", ""), (doing, "dim")] if doing else []
     return tuple(runs)
 
 

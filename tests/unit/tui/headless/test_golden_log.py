@@ -227,6 +227,7 @@ def summaries(folder: Path) -> Iterator[str]:
 def test_the_texts_of_a_headless_run(tmp_path: Path) -> None:
     events = everything()
     assert {type(event) for event in events} == set(get_args(ev.AnyEvent)) - {
+        ev.Measuring,
         ev.Planned,
         ev.Progress,
         ev.Predicted,

@@ -34,6 +34,7 @@ from tests.unit.state_fixtures import (
 AT = 1_800_000_000.125  # 2027-01-15 08:00:00 UTC
 SILENT = {
     ev.JournalOpened,
+    ev.Measuring,
     ev.Planned,
     ev.Progress,
     ev.Predicted,

@@ -108,7 +108,10 @@ def test_jobs_without_a_row_are_counted() -> None:
 
 
 def test_before_the_first_step_the_preparation_is_shown() -> None:
-    assert [row.split() for row in shown(SweepState())] == [["◌", "preparing"]]
+    assert [row.split() for row in shown(SweepState())] == [
+        ["◌", "preparing"],
+        ["reading", "the", "experiment"],
+    ]
     fetching = folded(ev.DataProgress(name="mnist", received=3_200_000, total=11_600_000))
     assert says(shown(fetching)[1].strip(), "downloading mnist | 3.2 of 11.6 MB")
     assert "preparing" in shown(folded(worker()))[1]
