@@ -11,7 +11,8 @@ from textual.pilot import Pilot
 
 from batchscope.engine.journal import events as ev
 from batchscope.engine.planning.plan import make_plan
-from batchscope.engine.spec import Configuration, Scaling, TaskFacts, TaskTable, trials_of
+from batchscope.engine.spec import Configuration, Scaling, trials_of
+from batchscope.engine.task_table import TaskFacts, TaskTable
 from batchscope.tui.config.panes import PANE_KEYS
 from tests.functional.board.task_sweeps import task_configurations
 from tests.functional.board_fixtures import TRAIN_SIZE, Recipe, configurations, finished_sweep, home
