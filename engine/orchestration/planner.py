@@ -418,6 +418,6 @@ def _too_little(measured: MicroBatchesMeasured, named: bool) -> str:
         needs, has = told_apart(least.peak_bytes / (1 - HEADROOM), measured.limit_bytes)
         needs += " including the data and a tenth in reserve"
     count = least.micro_batch_size
-    images = "one image at a time fits" if count == 1 else f"{count:,} images at a time fit"
-    what = f"memory.micro_batch_size = {count} does not fit" if named else f"not even {images}"
+    smallest = "one sample at a time fits" if count == 1 else f"{count:,} samples at a time fit"
+    what = f"memory.micro_batch_size = {count} does not fit" if named else f"not even {smallest}"
     return f"{what}: it needs {needs}, and a worker may use {has}"

@@ -179,7 +179,5 @@ def test_a_random_model_is_not_divided_for_speed() -> None:
             limit_bytes=1000, held_bytes=1, shapes=shapes,
             evaluation_batch_size=16, evaluation_peak_bytes=10, seconds=1.0,
         )  # fmt: skip
-        plan = chosen(
-            make_plan(trial, SIZE, threads=1), measured, same_in_parts(trial.settings)
-        )
+        plan = chosen(make_plan(trial, SIZE, threads=1), measured, same_in_parts(trial.settings))
         assert plan.micro_batch_size == micro
