@@ -14,8 +14,8 @@ with torch's optimizer, fused. It records nothing; the other loop records the gr
 step as a careful person would (`torch.nn.utils.get_total_norm`, read once at the end), as "ours"
 does. All four take the same steps from the same weights, on one thread, alternately; a round holds
 enough steps that every instrument measures at least once. Instruments that measure only some steps
-do so as in a training of 2,000 steps or of one epoch, whichever is longer; shorter trainings measure
-more of theirs. Times are of the processor, which a busy machine disturbs less. The bar is 1.00
+do so as in a training of 2,000 steps or of one epoch, whichever is longer; in shorter trainings
+they measure more. Times are of the processor, which a busy machine disturbs less. The bar is 1.00
 against the loop that records the norm, as the geometric mean over the batch sizes of a network.
 """
 
