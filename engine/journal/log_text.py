@@ -77,8 +77,9 @@ def paced(event: ev.Paced) -> str:
     """Return which stacks were timed."""
     *smaller, largest = [f"{stack.size:,}" for stack in event.stacks] or ["0"]
     sizes = f"{', '.join(smaller)} and {largest}" if smaller else largest
+    what = f"stacks of {sizes} replicates" if sizes != "1" else "one replicate at a time"
     together = f", {Slots(event.workers, event.threads)} at once" if event.workers else ""
-    text = f"timed stacks of {sizes} replicates in {event.seconds:.1f} s{together}"
+    text = f"timed {what} in {event.seconds:.1f} s{together}"
     return f"{event.trial}: {text}"
 
 

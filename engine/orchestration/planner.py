@@ -38,14 +38,7 @@ from batchscope.engine.orchestration.placement import (
     free_share,
     worker_share,
 )
-from batchscope.engine.planning.batch_norm import (
-    exact_in_parts,
-    ghostly,
-    grouped,
-    joined,
-    pieces,
-    refusal,
-)
+from batchscope.engine.planning.batch_norm import ghostly, grouped, joined, pieces, refusal
 from batchscope.engine.planning.micro_batch import (
     HEADROOM,
     MicroBatchChoice,
@@ -65,7 +58,7 @@ from batchscope.engine.planning.plan import (
     of_one_worker,
     of_share,
 )
-from batchscope.engine.planning.random_forward import drawn_in_parts
+from batchscope.engine.planning.random_forward import drawn_in_parts, same_in_parts
 from batchscope.engine.planning.stacking import Pieces, candidates, divide, fixed, largest_stack
 from batchscope.engine.processes import orders
 from batchscope.engine.schedule.course import changing
@@ -175,7 +168,7 @@ class Planner:
                 measured, plan = None, whole
                 if not named or self._asked(trial) is not None:
                     measured = await self._measured(task, key, whole)
-                    plan = chosen(whole, measured, exact_in_parts(trial.settings))
+                    plan = chosen(whole, measured, same_in_parts(trial.settings))
                 stacks = await self._stacks(task, plan, measured, rest)
         except Lost as lost:
             return str(lost)
@@ -359,8 +352,8 @@ def chosen(whole: Plan, measured: MicroBatchesMeasured, exact: bool = True) -> P
     Args:
         whole: the plan before the choice.
         measured: the measured micro-batch sizes.
-        exact: whether accumulation gives the gradient of the whole batch. If not, the batch is
-            not divided for speed.
+        exact: whether any cut gives the gradient of the whole batch. If not (batch norm, random
+            numbers in the forward pass), the batch is not divided for speed.
 
     Raises:
         NothingFits: not even the smallest size fits below the limit.
@@ -428,6 +421,6 @@ def _too_little(measured: MicroBatchesMeasured, named: bool) -> str:
         needs, has = told_apart(least.peak_bytes / (1 - HEADROOM), measured.limit_bytes)
         needs += " including the data and a tenth in reserve"
     count = least.micro_batch_size
-    images = "one image at a time fits" if count == 1 else f"{count:,} images at a time fit"
-    what = f"memory.micro_batch_size = {count} does not fit" if named else f"not even {images}"
+    smallest = "one sample at a time fits" if count == 1 else f"{count:,} samples at a time fit"
+    what = f"memory.micro_batch_size = {count} does not fit" if named else f"not even {smallest}"
     return f"{what}: it needs {needs}, and a worker may use {has}"

@@ -3,7 +3,7 @@
 While the images are prepared, one worker per core or GPU is started. If `--workers` is not given,
 the recorded plans determine the threads of each worker. Without plans, and if the sweep is long
 enough, the throughput of different numbers of workers is measured
-(`engine.orchestration.throughput_survey`).
+(`engine.orchestration.throughput_survey`). Otherwise the log says why it was not.
 """
 
 import asyncio
@@ -18,7 +18,12 @@ from batchscope.engine.orchestration.crew import Crew, WorkerHandle
 from batchscope.engine.orchestration.dispatcher import hire
 from batchscope.engine.orchestration.journal_writer import JournalWriter
 from batchscope.engine.orchestration.placement import Placement
-from batchscope.engine.orchestration.throughput_survey import Surveyor
+from batchscope.engine.orchestration.throughput_survey import (
+    BUDGET_SHARE,
+    MOST_SAMPLES,
+    Surveyor,
+    survey_seconds,
+)
 from batchscope.engine.orchestration.trial_queue import Group, TrialQueue
 from batchscope.engine.planning.worker_count import (
     MOST_ON_A_GPU,
@@ -30,7 +35,6 @@ from batchscope.engine.planning.worker_count import (
     options,
 )
 
-MOST_SAMPLES = 2
 LONGER_ON_A_GPU = 10  # estimates are of a CPU core
 
 
@@ -85,7 +89,11 @@ class Staffing:
         divisions = options(cores(), 1 if self._alone else count)
         if len(divisions) < 2 or divisions[0].workers != len(staff.places):
             return staff
-        chosen = await self._choose(staff.hired, staff.places[0], divisions, groups, 1)
+        why_not = self._why_not(groups, len(divisions), len(staff.hired))
+        if why_not:
+            self._ledger.write(Note(text=f"cpu: {divisions[0]}, {why_not}"))
+            return staff
+        chosen = await self._choose(staff.hired, staff.places[0], divisions, groups)
         return await self._kept(crew, staff, chosen) if chosen else staff
 
     async def _kept(self, crew: Crew, staff: Staff, slots: Slots) -> Staff:
@@ -105,13 +113,17 @@ class Staffing:
         """Return as many workers for each GPU as were fastest together on the first GPU."""
         devices, first = len(staff.places), staff.places[0]
         divisions = on_a_gpu(sum(len(group.trials) for group in groups) // devices)
-        if len(divisions) < 2 or not self._worth(groups, devices * LONGER_ON_A_GPU):
+        if len(divisions) < 2:
+            return staff
+        why_not = self._why_not(groups, len(divisions), devices * LONGER_ON_A_GPU)
+        if why_not:
+            self._ledger.write(Note(text=f"one worker on each GPU, {why_not}"))
             return staff
         more = [
             asyncio.create_task(hire(crew, devices + at, first)) for at in range(MOST_ON_A_GPU - 1)
         ]
         asked = [staff.hired[0], *more[: divisions[-1].workers - 1]]
-        chosen = await self._choose(asked, first, divisions, groups, devices * LONGER_ON_A_GPU)
+        chosen = await self._choose(asked, first, divisions, groups)
         count = chosen.workers if chosen else 1
         for at, task in enumerate(more[count - 1 :], devices + count - 1):
             await self._let_go(crew, at, task)
@@ -131,11 +143,8 @@ class Staffing:
         place: Placement,
         divisions: Sequence[Slots],
         groups: Sequence[Group],
-        share: int,
     ) -> Slots | None:
         """Measure the divisions and return the best; None if nothing was measured."""
-        if not self._worth(groups, share * len(hired)):
-            return None
         members = await asyncio.gather(*hired, return_exceptions=True)
         ready = [member for member in members if not isinstance(member, BaseException)]
         if len(ready) < len(members):
@@ -156,12 +165,20 @@ class Staffing:
         )
         return chosen
 
-    def _worth(self, groups: Sequence[Group], share: int) -> bool:
-        """Return whether measuring pays off: no memory limit, and a sweep long or timed alone.
+    def _why_not(self, groups: Sequence[Group], divisions: int, share: int) -> str:
+        """Return why measuring does not pay off; empty if it does.
+
+        It does without a memory limit, if the sweep is long, or if epochs are timed alone.
 
         Args:
             groups: the groups that wait.
-            share: the number of workers that divide them.
+            divisions: how many divisions would be measured.
+            share: the number of workers that divide the groups.
         """
-        seconds = sum(map(self._queue.seconds, groups))
-        return not self._limited and (self._alone or seconds / share >= WORTH_SECONDS)
+        if self._limited:
+            return "because a memory limit is set"
+        seconds = sum(map(self._queue.seconds, groups)) / share
+        cost = survey_seconds(groups, divisions)
+        if self._alone or seconds >= max(WORTH_SECONDS, cost / BUDGET_SHARE):
+            return ""
+        return "because the sweep is too short to measure which number is fastest"

@@ -27,7 +27,19 @@ from batchscope.engine.processes import orders
 
 LEAST_SECONDS, MOST_SHARE = 0.3, 0.002  # for one kind of trial and division; share of the sweep
 LEAST_BUDGET, BUDGET_SHARE = 20.0, 0.1  # seconds of the whole survey; share of the sweep
+INTERPRETER_SECONDS = 6.0  # to start one and make a task in it
+MOST_SAMPLES = 2  # kinds of trials
 MOST_IMAGES = 512  # per micro-batch: it is not known yet how many fit
+
+
+def survey_seconds(groups: Sequence[Group], divisions: int) -> float:
+    """Return the expected seconds of starting interpreters, of which tasks need many."""
+    tasks = any(map(_has_task, groups))
+    return INTERPRETER_SECONDS * divisions * min(MOST_SAMPLES, len(groups)) if tasks else 0.0
+
+
+def _has_task(group: Group) -> bool:
+    return group.trials[0].settings.task is not None
 
 
 class Surveyor:
@@ -99,8 +111,11 @@ class Surveyor:
     ) -> float | None:
         order = self._order(Placement(device, slots.workers, slots.threads), group)
         heard: list[AnyEvent] = []
-        # the first round loads the data, so that in the second all workers run at the same time
-        for each in (msgspec.structs.replace(order, seconds=0.0), order):
+        rounds = [order]
+        if not _has_task(group):  # a task is loaded anew in each round
+            # the first round loads the data, so that in the second all workers run at the same time
+            rounds.insert(0, msgspec.structs.replace(order, seconds=0.0))
+        for each in rounds:
             heard.clear()
             if self._over:
                 return None

@@ -185,7 +185,7 @@ class TrialQueue:
             size = self._size(trial)
             twin = first_of.setdefault(_essence(trial, size), trial)
             if twin is not trial and self._waits(trial):
-                reason = f"with only {size:,} training images it equals {twin.id}"
+                reason = f"with only {size:,} training samples it equals {twin.id}"
                 attempt = self._ledger.state.trials[trial.id].attempt
                 self._ledger.write(
                     ev.TrialEnded(trial=trial.id, attempt=attempt, status="skipped", reason=reason)
@@ -259,7 +259,7 @@ class TrialQueue:
         return Job(first.seed, self._costs.stack(first, size))
 
     def _size(self, trial: Trial) -> int:
-        """Return the number of images that a trial trains on."""
+        """Return the number of samples that a trial trains on."""
         return training_size(trial.settings.data, self._data[trial.settings.data.name].train)
 
 
@@ -275,7 +275,7 @@ def _too_large(trial: Trial, train_size: int) -> Iterator[str]:
         if (small, large) not in held:
             yield (
                 f"probe.pairs: {small:,} against {large:,} is left out, there are only "
-                f"{train_size:,} training images"
+                f"{train_size:,} training samples"
             )
 
 

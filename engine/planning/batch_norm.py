@@ -25,7 +25,7 @@ from batchscope.engine.spec import Settings
 
 
 def pieces(settings: Settings, train_size: int) -> tuple[int, ...]:
-    """Return the sizes of the batches that must not end in a micro-batch of a single image.
+    """Return the sizes of the batches that must not end in a micro-batch of a single sample.
 
     Without batch norm there are none. Otherwise they are the sizes of all batches that occur: where
     the budget reaches the end of an epoch, also that of its last one.
@@ -84,7 +84,7 @@ def _allowed(counts: Sequence[int], size: int, together: int) -> bool:
 
 
 def refusal(counts: Sequence[int], micro_batch_size: int | None, together: int = 1) -> str | None:
-    """Return why batch norm would get a single image or a split group; None if it would not.
+    """Return why batch norm would get a single sample or a split group; None if it would not.
 
     Args:
         counts: images of each batch.
@@ -93,7 +93,7 @@ def refusal(counts: Sequence[int], micro_batch_size: int | None, together: int =
     """
     if micro_batch_size is not None and parts_groups(counts, micro_batch_size, together):
         return parted(micro_batch_size, together)
-    rule = "batch norm has no variance over a single image"
+    rule = "batch norm has no variance over a single sample"
     if 1 in counts:
         which = "the batch is one" if counts[0] == 1 else "an epoch ends in a batch of one"
         return f"{rule}, and {which}: choose another train.batch_size"
@@ -102,14 +102,14 @@ def refusal(counts: Sequence[int], micro_batch_size: int | None, together: int =
         near = largest_cut(micro_batch_size, counts, together)
         near = near or smallest_cut(max(counts), counts, together)
         return (
-            f"{rule}, and micro-batches of {micro_batch_size:,} leave one of {cut:,} images alone: "
-            "choose another memory.micro_batch_size" + (f", such as {near:,}" if near else "")
+            f"{rule}, and micro-batches of {micro_batch_size:,} leave one of {cut:,} samples alone"
+            ": choose another memory.micro_batch_size" + (f", such as {near:,}" if near else "")
         )
     return None
 
 
 def setting_problem(settings: Settings) -> str | None:
-    """Return which setting gives batch norm a single image or a split group; None if none does.
+    """Return which setting gives batch norm a single sample or a split group; None if none does.
 
     As `key: reason`.
     """
@@ -130,7 +130,7 @@ def _single_image_problem(settings: Settings) -> str | None:
     norm = f"batch norm ({key})"
     return next(
         (
-            f"{key}: {norm} has no variance over a single image; at least 2"
+            f"{key}: {norm} has no variance over a single sample; at least 2"
             for key, size in sizes.items()
             if size == 1
         ),
@@ -149,7 +149,7 @@ def parted(micro_batch_size: int, together: int) -> str:
     """Return the error message for a micro-batch size that is not a multiple of the group."""
     near = max(1, micro_batch_size // together) * together
     return (
-        f"ghost batch norm normalizes groups of {together:,} images, and micro-batches of "
+        f"ghost batch norm normalizes groups of {together:,} samples, and micro-batches of "
         f"{micro_batch_size:,} split them: choose a multiple of {together:,} for "
         f"memory.micro_batch_size, such as {near:,}"
     )
@@ -175,7 +175,7 @@ def grouped(settings: Settings) -> str:
     together = images_together(settings.model)
     if together == 1:
         return ""
-    return f"ghost batch norm over {together:,} images, whatever the micro-batch size"
+    return f"ghost batch norm over {together:,} samples, whatever the micro-batch size"
 
 
 def ghostly(settings: Settings, plan: Plan) -> str:
@@ -183,14 +183,14 @@ def ghostly(settings: Settings, plan: Plan) -> str:
     if exact_in_parts(settings) or plan.micro_batch_size >= plan.largest:
         return ""
     return (
-        f"batch norm sees {plan.micro_batch_size:,} images at a time (Ghost batch norm), "
+        f"batch norm sees {plan.micro_batch_size:,} samples at a time (Ghost batch norm), "
         "not the batch"
     )
 
 
 def joined(plan: Plan) -> str:
-    """Return in words that a single image joins the last batch of each epoch."""
+    """Return in words that a single sample joins the last batch of each epoch."""
     return (
-        f"an epoch's last batch has {plan.largest:,} images, because batch norm has no variance "
-        "over the single image that is left"
+        f"an epoch's last batch has {plan.largest:,} samples, because batch norm has no variance "
+        "over the single sample that is left"
     )

@@ -165,8 +165,8 @@ def choose_micro_batch(
         tried: the measurements.
         limit: memory limit in bytes.
         held: bytes live between steps.
-        exact: whether cutting a batch leaves the gradient unchanged. If not (batch norm), a batch
-            is not cut for speed, and among cuts into as many parts the most even one is chosen.
+        exact: whether cutting a batch leaves the gradient unchanged. If not (batch norm, dropout),
+            it is not cut for speed, and among cuts into as many parts the most even one is chosen.
 
     Returns:
         The choice, or None if no measured size fits.

@@ -205,7 +205,7 @@ def alike(settings: Settings, share: int) -> bytes:
 def full_batch(asked: int, train_size: int) -> str:
     """Return in words what happens to a batch size larger than the data."""
     return (
-        f"batch size {asked:,} exceeds the {train_size:,} training images: the full batch is used"
+        f"batch size {asked:,} exceeds the {train_size:,} training samples: the full batch is used"
     )
 
 

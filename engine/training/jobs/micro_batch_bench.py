@@ -12,9 +12,10 @@ from msgspec.structs import replace
 
 from batchscope.engine.journal.events import MicroBatchesMeasured
 from batchscope.engine.networks.architectures import images_together
-from batchscope.engine.planning.batch_norm import exact_in_parts, pieces
+from batchscope.engine.planning.batch_norm import pieces
 from batchscope.engine.planning.micro_batch import Shape, fits, next_size, usable
 from batchscope.engine.planning.plan import EVALUATION_BATCH_SIZE, LEAST_SECONDS, MOST_SHARE, Plan
+from batchscope.engine.planning.random_forward import same_in_parts
 from batchscope.engine.processes import orders
 from batchscope.engine.schedule.course import totals
 from batchscope.engine.spec import Settings, Trial
@@ -120,7 +121,7 @@ class Bench:
         self._batch_size = plan.largest
         self._counts = pieces(settings, images.train_size)
         self._together = images_together(settings.model)
-        self._exact = exact_in_parts(settings)
+        self._exact = same_in_parts(settings)
         named = settings.memory.micro_batch_size != "auto"
         self._only = plan.micro_batch_size if named else None
         whole = totals(settings, images.train_size)
@@ -146,9 +147,10 @@ class Bench:
     def shapes(self, seconds: float) -> list[Shape]:
         """Return every micro-batch size that was run, smallest first.
 
-        The search exceeds its time until a size fits, and where the gradient depends on the
-        micro-batches (batch norm) until the whole batch was tried. The first size is not
-        counted, because torch loads code during it.
+        The search exceeds its time until a size fits. Where the result depends on the micro-batches
+        (batch norm, dropout) it ends only with the largest size that fits, so that the choice does
+        not depend on the speed of the machine. The first size is not counted, because torch loads
+        code during it.
 
         Args:
             seconds: estimated time to spend; corrected as soon as the speed was measured.
@@ -156,7 +158,8 @@ class Bench:
         began = None
         while size := self._next():
             late = began and time.perf_counter() + self._cost(size) > began + self._allowed(seconds)
-            if late and self._fitting() and (self._exact or self._batch_size in self._shapes):
+            fitting = self._fitting()
+            if fitting and (late if self._exact else self._batch_size in fitting):
                 break
             self._execute(size)
             began = began or time.perf_counter()

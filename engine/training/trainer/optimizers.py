@@ -11,6 +11,7 @@ from batchscope.engine.spec import Train
 from batchscope.engine.task import Task
 from batchscope.engine.training.model.flat_model import FlatModel
 from batchscope.engine.training.tasks.own_optimizer import groups_of, refuse_optimizer
+from batchscope.engine.training.trainer.fused_optimizers import FusedAdam, FusedAdamW, FusedSGD
 
 
 class Optimizer(Protocol):
@@ -124,7 +125,7 @@ def build_optimizer(weights: Sequence[Any], train: Train, rates: Rates) -> Optim
         case "sgd":
             return optim.SGD(weights, lr=lr, weight_decay=decay, fused=True)
         case "momentum" | "nesterov":
-            return optim.SGD(
+            return FusedSGD(
                 weights,
                 lr=lr,
                 momentum=train.momentum,
@@ -133,7 +134,7 @@ def build_optimizer(weights: Sequence[Any], train: Train, rates: Rates) -> Optim
                 fused=True,
             )
         case "adam":
-            return optim.Adam(
+            return FusedAdam(
                 weights,
                 lr=lr,
                 betas=rates.betas,
@@ -142,7 +143,7 @@ def build_optimizer(weights: Sequence[Any], train: Train, rates: Rates) -> Optim
                 fused=True,
             )
         case "adamw":
-            return optim.AdamW(
+            return FusedAdamW(
                 weights,
                 lr=lr,
                 betas=rates.betas,

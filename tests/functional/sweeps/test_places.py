@@ -29,7 +29,7 @@ def test_a_batch_larger_than_the_data_becomes_the_full_batch_with_a_warning(lab:
     whole = sets("memory.micro_batch_size=2000")  # else a smaller piece may be found to be faster
     outcome = lab.run("--export", str(out), *more, *whole)
     assert outcome.code == 0, outcome.err
-    assert "warning: batch size 2,000 exceeds the 1,437 training images" in outcome.err
+    assert "warning: batch size 2,000 exceeds the 1,437 training samples" in outcome.err
     full, twin = table(out, "trials.csv")
     expected = {
         "trial": "b2000-s0",
@@ -43,7 +43,7 @@ def test_a_batch_larger_than_the_data_becomes_the_full_batch_with_a_warning(lab:
     }
     assert {key: full[key] for key in expected} == expected
     assert (twin["trial"], twin["status"]) == ("b3000-s0", "skipped")
-    assert twin["reason"] == "with only 1,437 training images it equals b2000-s0"
+    assert twin["reason"] == "with only 1,437 training samples it equals b2000-s0"
 
 
 # ---- where it is started

@@ -112,7 +112,7 @@ def test_a_limit_too_small_for_one_image_fails_every_trial(lab: Lab) -> None:
     assert outcome.code == 1
     for row in table(export, "trials.csv"):
         assert row["status"] == "failed"
-        assert row["reason"].startswith("not even one image at a time fits")
+        assert row["reason"].startswith("not even one sample at a time fits")
         assert row["reason"].endswith(" 500 KiB")
     for event in raw_events(export, "measured"):
         sizes = [shape["micro_batch_size"] for shape in event["shapes"]]
@@ -184,7 +184,7 @@ def about(line: str, trial: str) -> bool:
 def test_batch_norm_is_only_cut_for_memory_and_reports_it(lab: Lab) -> None:
     norm = sets("model.batch_norm=true")
     export = swept(lab, "export", *SWEPT, *norm, "--memory-limit", "3MiB")
-    told = r"; batch norm sees \d+ images at a time \(Ghost batch norm\), not the batch$"
+    told = r"; batch norm sees \d+ samples at a time \(Ghost batch norm\), not the batch$"
     found = plans(export)
     for seed in (0, 1):
         assert found[f"b64-s{seed}"]["micro_batch_size"] == 64
@@ -215,7 +215,7 @@ def test_batch_norm_joins_a_single_image_to_the_last_batch(lab: Lab) -> None:
     ] * 2
     plans = [event["plan"] for event in raw_events(export, "plan")]
     (reason,) = {plan["reason"] for plan in plans if plan["batch_size"] == 359}
-    assert "last batch has 360 images" in reason
+    assert "last batch has 360 samples" in reason
     again = lab.run("--export", str(lab.root / "again"), "--preset", str(export / "sweep.toml"))
     assert again.code == 0
     figures = ("train_loss", "test_loss", "distance_from_init")
@@ -231,7 +231,7 @@ def test_micro_batches_must_leave_no_image_of_a_joined_batch(lab: Lab) -> None:
     outcome = lab.run("--export", str(export), "--preset", "quickstart", *words)
     assert outcome.code == 1
     (refused,) = table(export, "trials.csv")
-    assert "micro-batches of 359 leave one of 360 images alone" in refused["reason"]
+    assert "micro-batches of 359 leave one of 360 samples alone" in refused["reason"]
     assert "such as 357" in refused["reason"]
 
 

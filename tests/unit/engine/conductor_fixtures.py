@@ -1,7 +1,7 @@
 """A conductor's journal and queue in a folder, and workers that only say how it went."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,9 @@ RAW: dict[str, Any] = {
 class House:
     """A queue that is filled, with the ledger that it reads."""
 
-    def __init__(self, folder: Path, raw: dict[str, Any] = RAW) -> None:
+    def __init__(
+        self, folder: Path, raw: dict[str, Any] = RAW, data: Mapping[str, Prepared] = DATA
+    ) -> None:
         preset = parse_preset(raw, "made-up", "made-up.toml")
         self.ledger = JournalWriter(folder)
         self.ledger.write(
@@ -52,7 +54,7 @@ class House:
             ev.ConductorStarted(pid=1, machine={}),
         )
         self.queue = TrialQueue(preset, self.ledger)
-        self.queue.fill(DATA)
+        self.queue.fill(data)
 
     def end(self, group: Group, status: ev.TrialStatus) -> None:
         for trial in group.trials:

@@ -110,3 +110,11 @@ def test_a_skipped_trial_is_not_called_skipped_twice() -> None:
 def test_the_reason_of_an_older_journal_is_shown() -> None:
     state = folded(trial_ended(FOUR, "skipped", attempt=0, reason="skipped on request"))
     assert state.log[-1].text == f"{FOUR}: skipped on request"
+
+
+def test_a_timing_without_stacks_does_not_speak_of_stacks() -> None:
+    (timed,) = [each for each in more() if isinstance(each, ev.Paced)]
+    alone = msgspec.structs.replace(timed, stacks=timed.stacks[:1])
+    text = SweepState().fold([*history(), alone]).log[-1].text
+    assert "one replicate at a time" in text
+    assert "stack" not in text

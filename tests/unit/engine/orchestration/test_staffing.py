@@ -1,12 +1,14 @@
 """The choice of the number of workers, with workers that answer from a table."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
+from batchscope.engine.data.prepared import Prepared
 from batchscope.engine.devices.devices import Device
 from batchscope.engine.journal import events as ev
 from batchscope.engine.journal import file as journal
@@ -17,6 +19,7 @@ from batchscope.engine.orchestration.placement import Placement
 from batchscope.engine.orchestration.staffing import Staff, Staffing
 from batchscope.engine.planning.plan import make_plan
 from batchscope.engine.planning.stacking import StackTiming
+from batchscope.engine.planning.worker_count import WORTH_SECONDS
 from batchscope.engine.processes import orders
 from tests.unit.engine.conductor_fixtures import DATA, RAW, House
 
@@ -79,8 +82,14 @@ class Crew:
 class Floor:
     """A sweep before its start, on a machine with four cores."""
 
-    def __init__(self, folder: Path, seconds: Seconds, raw: dict[str, Any] = LONG) -> None:
-        self.house, self.crew = House(folder, raw), Crew(seconds)
+    def __init__(
+        self,
+        folder: Path,
+        seconds: Seconds,
+        raw: dict[str, Any] = LONG,
+        data: Mapping[str, Prepared] = DATA,
+    ) -> None:
+        self.house, self.crew, self._data = House(folder, raw, data), Crew(seconds), data
         self.members = [Member(seconds) for _ in range(4)]
 
     async def settle(
@@ -93,7 +102,9 @@ class Floor:
         """Choose the workers; return device, workers and threads of each remaining place."""
         places = [Placement(device, count if device is CPU else 1, 1)] * count
         hired: Any = [asyncio.ensure_future(_itself(each)) for each in self.members[:count]]
-        staffing = Staffing(self.house.ledger, self.house.queue, DATA, Control(), limited, alone)
+        staffing = Staffing(
+            self.house.ledger, self.house.queue, self._data, Control(), limited, alone
+        )
         crew: Any = self.crew
         staff = await staffing.settle(crew, Staff(places, hired))
         await asyncio.gather(*staff.hired)
@@ -175,6 +186,43 @@ async def test_short_and_limited_sweeps_are_not_measured(
     floor = Floor(tmp_path, alone_faster, raw)
     assert await floor.settle(limited=limited) == [("cpu", 4, 1)] * 4
     assert floor.asked == [[]] * 4
+    (why,) = (each.text for each in floor.house.ledger.state.log if each.text.startswith("cpu: "))
+    assert "4 workers with 1 thread each" in why
+    assert ("memory limit" if limited else "too short") in why
+
+
+TASK: dict[str, Any] = {
+    **LONG,
+    "task": {"use": "mine:make"},
+    "grid": {"batch_size": [8, 16, 64]},
+}
+del TASK["data"], TASK["model"]
+
+
+def task_floor(folder: Path, epochs: int) -> Floor:
+    """A sweep of a task on four cores: three divisions of two kinds, so six interpreters."""
+    (folder / "mine.py").write_text("def make(seed):\n    pass\n")
+    data = replace(DATA["digits"], name="mine:make", train=1_000, test=0)
+    raw = {**TASK, "task": {"use": "mine:make", "path": str(folder)}}
+    raw["train"] = {"lr": 0.1, "epochs": epochs}
+    return Floor(folder, alone_faster, raw, {"mine:make": data})
+
+
+async def test_a_task_is_surveyed_only_where_starting_interpreters_pays(tmp_path: Path) -> None:
+    """Twelve trials of a minute on four workers take three minutes, but not ten surveys."""
+    short = task_floor(tmp_path, 200)
+    groups = short.house.queue.groups()
+    alone = sum(map(short.house.queue.seconds, groups)) / 4
+    assert WORTH_SECONDS < alone < 10 * throughput_survey.survey_seconds(groups, 3)
+    assert await short.settle() == [("cpu", 4, 1)] * 4
+    assert short.asked == [[]] * 4
+
+
+async def test_a_task_is_timed_in_one_round_since_each_starts_anew(tmp_path: Path) -> None:
+    long = task_floor(tmp_path, 600)
+    assert await long.settle() == [("cpu", 2, 2)] * 2
+    assert [len(each.asked) for each in long.members] == [6, 4, 2, 2]
+    assert all(order.seconds for each in long.members for order in each.asked)
 
 
 async def test_a_worker_without_an_answer_changes_nothing(tmp_path: Path) -> None:

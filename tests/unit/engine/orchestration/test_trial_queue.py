@@ -76,9 +76,9 @@ def test_an_identical_trial_is_skipped_again_when_retried(twins: House) -> None:
     assert twin.status == "skipped"
     assert house.rest() == []
     said = [line.text for line in house.ledger.state.log if "exceeds" in line.text]
-    assert said == ["batch size 2,000 exceeds the 1,437 training images: the full batch is used"], (
-        "said once"
-    )
+    assert said == [
+        "batch size 2,000 exceeds the 1,437 training samples: the full batch is used"
+    ], "said once"
 
 
 def test_nothing_is_queued_before_the_data_are_ready(house: House) -> None:
@@ -102,7 +102,7 @@ def test_growth_beyond_the_training_set_is_identical(tmp_path: Path) -> None:
     trials = house.ledger.state.trials.values()
     assert [trial.status for trial in trials] == ["queued", "skipped", "queued"]
     reasons = [trial.reason for trial in trials]
-    assert "1,437 training images" in reasons[1]
+    assert "1,437 training samples" in reasons[1]
 
 
 def test_a_phase_beyond_the_training_set_is_the_full_batch(tmp_path: Path) -> None:
@@ -110,5 +110,5 @@ def test_a_phase_beyond_the_training_set_is_the_full_batch(tmp_path: Path) -> No
     house = House(tmp_path, raw)
     house.ledger.close()
     said = [line.text for line in house.ledger.state.log]
-    told = "phases: batch size 5,000 exceeds the 1,437 training images: the full batch is used"
+    told = "phases: batch size 5,000 exceeds the 1,437 training samples: the full batch is used"
     assert said.count(told) == 2

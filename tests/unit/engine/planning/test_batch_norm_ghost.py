@@ -288,7 +288,7 @@ def test_texts_of_plan_and_tables() -> None:
     trial = make_trial(train_of(), MLP, memory=Memory(micro_batch_size=24))
     assert normalized_over(trial.settings, make_plan(trial, 129, 1)) == 8
     assert (
-        grouped(trial.settings) == "ghost batch norm over 8 images, whatever the micro-batch size"
+        grouped(trial.settings) == "ghost batch norm over 8 samples, whatever the micro-batch size"
     )
     assert exact_in_parts(trial.settings)
     without = replace(MLP, ghost_batch_size=None)
@@ -328,9 +328,9 @@ def planned(model: Model, limit: int) -> tuple[Plan, list[str]]:
 def test_a_cut_between_groups_is_in_the_plan_without_a_warning() -> None:
     plan, notes = planned(MLP, 8)
     assert (plan.micro_batch_size, notes) == (8, [])
-    assert "; ghost batch norm over 8 images" in plan.reason
+    assert "; ghost batch norm over 8 samples" in plan.reason
     plan, notes = planned(replace(MLP, ghost_batch_size=None), 8)
-    assert "batch norm sees 8 images at a time" in plan.reason
+    assert "batch norm sees 8 samples at a time" in plan.reason
     assert len(notes) == 1
 
 

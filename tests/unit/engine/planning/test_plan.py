@@ -85,13 +85,13 @@ def test_the_micro_batches_add_up_to_the_batch(
         (
             5000,
             "auto",
-            "batch size 5,000 exceeds the 1,437 training images: the full batch is used; "
+            "batch size 5,000 exceeds the 1,437 training samples: the full batch is used; "
             "the whole batch at once",
         ),
         (
             5000,
             479,
-            "batch size 5,000 exceeds the 1,437 training images: the full batch is used; "
+            "batch size 5,000 exceeds the 1,437 training samples: the full batch is used; "
             "1,437 = 3 × 479, as the preset says",
         ),
     ],

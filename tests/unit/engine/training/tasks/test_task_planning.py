@@ -13,7 +13,7 @@ from batchscope.engine.orchestration.planner import chosen
 from batchscope.engine.planning.batch_norm import ghostly, pieces, refusal, setting_problem
 from batchscope.engine.planning.micro_batch import Shape
 from batchscope.engine.planning.plan import make_plan
-from batchscope.engine.planning.random_forward import drawn_in_parts
+from batchscope.engine.planning.random_forward import drawn_in_parts, same_in_parts
 from batchscope.engine.spec import Memory, Train, Trial, informed
 from batchscope.engine.task import Task
 from batchscope.engine.task_table import TaskFacts
@@ -140,3 +140,45 @@ def test_a_cut_with_dropout_is_said_to_be_exact_in_distribution(random: bool, mi
     plan = replace(make_plan(trial, SIZE, threads=1), micro_batch_size=micro)
     told = drawn_in_parts(trial.settings, plan)
     assert ("exact in distribution" in told) == (random and micro < 16)
+    assert ("never divided for speed" in told) == (random and micro == 16)
+
+
+def test_the_reason_does_not_speak_of_memory_where_the_preset_says_the_size() -> None:
+    settings = trial_of(RANDOM).settings
+    for micro in (4, 16):
+        named = replace(settings, memory=Memory(micro_batch_size=micro))
+        plan = make_plan(replace(trial_of(RANDOM), settings=named), SIZE, threads=1)
+        assert "memory" not in drawn_in_parts(named, plan)
+
+
+RANDOM = TaskFacts(train=SIZE, random=True)
+
+
+@pytest.mark.parametrize("facts", [RANDOM, NORMED])
+@pytest.mark.parametrize("seconds", [0.0, 2.0])
+def test_the_cut_of_a_random_model_does_not_depend_on_time(
+    facts: TaskFacts, seconds: float
+) -> None:
+    """Neither on the time for planning nor on the pace of smaller parts."""
+    whole = bench(facts).shapes(seconds)
+    assert whole[-1].micro_batch_size == 16
+    tight = bench(facts)
+    tight._execute(4)
+    limit = int(tight._shapes[4].peak_bytes / 0.9) + 1
+    sizes = bench(facts, limit=limit).shapes(seconds)
+    fitting = [each.micro_batch_size for each in sizes if each.peak_bytes <= 0.9 * limit]
+    assert max(fitting) == 4
+
+
+def test_a_random_model_is_not_divided_for_speed() -> None:
+    """Parts of 4 are twice as fast, and are chosen where the figures are the same."""
+    shapes = (Shape(4, 10, 200.0, rounds=7), Shape(16, 20, 100.0, rounds=7))
+    for facts, micro in ((TaskFacts(train=SIZE), 4), (RANDOM, 16), (NORMED, 16)):
+        trial = trial_of(facts)
+        measured = MicroBatchesMeasured(
+            trial=trial.id, device="cpu", device_name="cpu", batch_size=16, asked_bytes=None,
+            limit_bytes=1000, held_bytes=1, shapes=shapes,
+            evaluation_batch_size=16, evaluation_peak_bytes=10, seconds=1.0,
+        )  # fmt: skip
+        plan = chosen(make_plan(trial, SIZE, threads=1), measured, same_in_parts(trial.settings))
+        assert plan.micro_batch_size == micro
