@@ -15,7 +15,7 @@ import msgspec
 from batchscope.engine.errors import UsageProblem, printable
 from batchscope.engine.formatting import shown_size
 from batchscope.engine.spec import TaskTable
-from batchscope.engine.system.untrusted_files import open_regular, read_bytes
+from batchscope.engine.system.untrusted_files import open_regular
 from batchscope.engine.tasks.code_digests import INSTALLED
 
 SUFFIXES = (
@@ -60,7 +60,8 @@ def digest_of_code(tables: Iterable[TaskTable], folder: Path) -> str:
 def digest_of_file(path: Path) -> str:
     """Return the SHA-256 of a file; empty if it is not there or cannot be read."""
     try:
-        return hashlib.sha256(read_bytes(path, MOST_BYTES)).hexdigest()
+        with open_regular(path, None) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return ""
 

@@ -32,12 +32,16 @@ def test_changed_code_stops_the_sweep_until_it_is_accepted(lab: Lab) -> None:
 
     own.write("pass")
     began = len(own.imported)
+    before = (folder / "journal.jsonl").read_bytes()
     refused = lab.run("resume", folder.name)
     assert refused.code == 2
-    end = ended_as(folder)
-    assert "mine.py" in end["reason"]
-    assert "--accept-code" in end["reason"]
-    assert all(trial.attempt == 1 for trial in state_of(folder).trials.values())
+    (said,) = (line for line in refused.err.splitlines() if "--accept-code" in line)
+    assert "mine.py" in said
+    assert f"`batchscope resume {folder.name} --accept-code`" in said
+    assert refused.out == ""
+    # refused by the bytes of the files: nothing was started, and the sweep is as it was
+    assert (folder / "journal.jsonl").read_bytes() == before
+    assert len(own.imported) == began
 
     assert lab.run("resume", folder.name, "--accept-code").code == 0
     state = state_of(folder)
