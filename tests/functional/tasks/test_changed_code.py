@@ -72,6 +72,7 @@ def test_a_module_that_changes_while_the_sweep_runs_stops_it(lab: Lab) -> None:
     (folder,) = lab.folders()
     end = ended_as(folder)
     assert "utils.py" in end["reason"]
+    assert end["state"] == "stopped"
     state = state_of(folder)
     assert state.count("failed") == 0
     assert state.count("finished") == 2
@@ -119,5 +120,6 @@ def test_a_module_that_was_imported_late_is_known_after_a_kill(lab: Lab) -> None
 
     (lab.cwd / "late.py").write_text("x = 2\n")
     (lab.cwd / "go").touch()
-    assert lab.run("resume", folder.name).code == 2
-    assert "late.py" in ended_as(folder)["reason"]
+    refused = lab.run("resume", folder.name)
+    assert refused.code == 2
+    assert "late.py" in refused.err
