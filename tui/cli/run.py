@@ -166,6 +166,9 @@ def _headless(words: argparse.Namespace, home: Path, preset: "Preset", launch: "
         there = f"export its results so far with `batchscope --export DIR --sweep {folder.name}`"
         log.say("resumable", f"{on}; {there}", "warning")
         return code
+    if code == UsageProblem.exit_code and not any(t.started for t in state.trials.values()):
+        print_summary(summary(folder, state, None), words.json)  # refused: nothing to export
+        return code
     target = _target(words.export) if words.export else folder / "export"
     try:
         with _exporting(log, folder, target):
