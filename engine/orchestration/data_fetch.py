@@ -81,6 +81,9 @@ async def inspect(
 
     If it cannot be trained, or too many processes were lost, the result says why: its trials fail,
     and those of other tasks go on.
+
+    Raises:
+        CodeRefused: its code may not be run, so the sweep stops.
     """
     arguments = [INSPECTION, folder, msgspec.json.encode(task).decode(), f"{silence:g}"]
     try:
@@ -180,6 +183,8 @@ class _Preparer:
             self._write(DataProgress(name=self._name, received=received, total=total))
         if message.note:
             self._write(Note(text=f"{self._name}: {printable(message.note)}", level="warning"))
+        if message.refused:
+            raise CodeRefused(message.error, *message.files)
         if message.error:
             raise MachineProblem(message.error)
         if message.lost:

@@ -20,6 +20,7 @@ from batchscope.engine.sweeps.store import home_folder
 from batchscope.engine.sweeps.trust import check_preset, trust_for
 from batchscope.engine.system.files import user_path
 from batchscope.engine.tasks.reference import check_arguments, find_task
+from batchscope.tui.config.settings import personal_folder
 from batchscope.tui.render.ascii import json_text
 from batchscope.tui.terminal.output import say
 
@@ -84,7 +85,7 @@ def _of_preset(words: argparse.Namespace) -> Iterator[Outcome]:
     home = home_folder(words.home, writes=bool(words.trust))
     if words.trust:
         trust_for(home, user_path(words.trust), preset)
-    check_preset(home, preset)
+    check_preset(home, preset, personal_folder())
     for name, table in tables.items():
         if len(tables) > 1 and not words.json:
             say(printable(name))

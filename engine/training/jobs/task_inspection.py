@@ -27,7 +27,7 @@ from batchscope.engine.errors import Problem, printable
 from batchscope.engine.spec import TaskFacts, TaskTable
 from batchscope.engine.system.scarcity import is_scarce
 from batchscope.engine.task import Batch, Task, TaskProblem
-from batchscope.engine.tasks.code_digests import CodeDigests
+from batchscope.engine.tasks.code_digests import CodeDigests, CodeRefused
 from batchscope.engine.training.model.modes import evaluating
 from batchscope.engine.training.tasks.accepted_model import refuse_uncopyable
 from batchscope.engine.training.tasks.batch_structure import tensors
@@ -232,6 +232,10 @@ def main() -> int:
         )
         reporter.write(PrepareMessage(prepared=prepared))
         code = 0
+    except CodeRefused as refusal:
+        text = printable(refusal)
+        reporter.write(PrepareMessage(error=text, refused=True, files=refusal.files))
+        code = 2
     except Problem as problem:
         reporter.write(PrepareMessage(error=printable(problem)))
         code = 2
