@@ -27,6 +27,7 @@ SKIPPED = ("__pycache__", *INSTALLED)
 MOST_MODULES = 2_000
 MOST_ENTRIES = 20_000
 MOST_BYTES = 64 << 20
+CHUNK = 1 << 20
 
 
 def digest_of_code(tables: Iterable[TaskTable], folder: Path) -> str:
@@ -61,7 +62,10 @@ def digest_of_file(path: Path) -> str:
     """Return the SHA-256 of a file; empty if it is not there or cannot be read."""
     try:
         with open_regular(path, None) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+            found = hashlib.sha256()
+            while chunk := file.read(CHUNK):
+                found.update(chunk)
+            return found.hexdigest()
     except OSError:
         return ""
 
