@@ -43,6 +43,7 @@ from batchscope.engine.sweeps.store import read_launch, take_lock
 from batchscope.engine.sweeps.stored_journal import reader_of
 from batchscope.engine.sweeps.sweep_file import read_preset, refuse_other_experiment
 from batchscope.engine.system.scarcity import is_scarce
+from batchscope.engine.tasks.code_digests import CodeRefused
 
 if TYPE_CHECKING:
     from batchscope.engine.cluster.ray_cluster import Cluster
@@ -111,6 +112,8 @@ class Conductor:
             await (self._conduct_on_cluster() if self.launch.clustered else self._conduct_here())
             self._dispatcher.linker.note_hindered()
             code = self._record.close(self._control.stopping)
+        except CodeRefused as refusal:  # nothing has failed: it goes on once the code is as it was
+            code = self._record.end("stopped", refusal.exit_code, str(refusal))
         except Problem as problem:
             code = self._record.end("failed", problem.exit_code, str(problem))
         except (OSError, RuntimeError) as error:

@@ -5,7 +5,7 @@ module imports no torch, so that `import batchscope` stays cheap.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 from batchscope.engine.errors import UsageProblem, nearest, shown
@@ -73,6 +73,22 @@ class Task:
     parameters: Callable[["nn.Module"], Iterable[Mapping[str, Any]]] | None = None
     optimizer: Callable[[Sequence[Mapping[str, Any]], float], "Optimizer"] | None = None
     scores: Scored | None = None
+
+    if not TYPE_CHECKING:  # a type checker knows the arguments; Python's own error names none
+
+        def __new__(cls, *unnamed: Any, **named: Any) -> "Task":
+            """Refuse arguments without a name, and unknown ones with the nearest name."""
+            names = [each.name for each in fields(cls)]
+            if unnamed:
+                raise TaskProblem(
+                    "Task(…): arguments are given by name, such as Task(model=…, train=…, loss=…)"
+                )
+            for name in named:
+                if name not in names:
+                    raise TaskProblem(
+                        f"Task({name}=…): there is no such argument{nearest(name, names)}"
+                    )
+            return super().__new__(cls)
 
     def __post_init__(self) -> None:
         for name in ("loss", "collate", "split", "parameters", "optimizer", "scores"):

@@ -125,7 +125,7 @@ class BatchscopeApp(App[str]):
         except Problem:
             self._start(preset)  # fails for the same reason, and says so on the menu
             return
-        question = trust_question(home, preset)
+        question = trust_question(home, preset, personal_folder())
         ask_trust(self, home, question, lambda: self._start(preset), self._not_started)
 
     def _not_started(self, why: str) -> None:

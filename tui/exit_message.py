@@ -6,6 +6,7 @@ from batchscope.engine.errors import printable
 from batchscope.engine.journal.fresh_seeds import trials_to_come
 from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.sweeps.store import conductor_lives
+from batchscope.engine.sweeps.stored_code import code_refusal
 
 
 def farewell(folder: Path, state: SweepState | None = None, starting: bool = False) -> str:
@@ -33,4 +34,6 @@ def farewell(folder: Path, state: SweepState | None = None, starting: bool = Fal
     if state.ended.state == "finished":
         return f"{ending}: `batchscope attach {name}` shows it"
     why = f": {printable(state.ended.reason)}" if state.ended.reason else ""
+    if code_refusal(folder, state):
+        return f"{ending}{why}; it cannot be resumed as it is"
     return f"{ending}{why}; `batchscope resume {name}` resumes it"

@@ -27,6 +27,8 @@ class PrepareMessage(msgspec.Struct, frozen=True, omit_defaults=True):
         note: something for the log of the sweep.
         prepared: the result.
         error: why the images cannot be prepared.
+        refused: whether a person's code may not be run at all, so that the whole sweep stops.
+        files: the files at fault then.
         lost: why the process gives up; another attempt may succeed.
     """
 
@@ -37,6 +39,8 @@ class PrepareMessage(msgspec.Struct, frozen=True, omit_defaults=True):
     note: str = ""
     prepared: Prepared | None = None
     error: str = ""
+    refused: bool = False
+    files: tuple[str, ...] = ()
     lost: str = ""
 
 

@@ -78,6 +78,8 @@ class Preset(msgspec.Struct, frozen=True, kw_only=True):
     task_folder: str = ""
     exported: bool = False
     """Whether the file came in an export, so that its code is not trusted by its folder."""
+    points_from: str = ""
+    """The folder of the file, if it names the folder of its code (`task.path`); else empty."""
 
     @property
     def trial_count(self) -> int:
@@ -117,6 +119,8 @@ def load_preset(path: Path, assignments: Sequence[str] = (), stored: bool = Fals
         MachineProblem: the file exists but cannot be read.
     """
     raw = read_toml(path)
+    table = raw.get("task")
+    points = isinstance(table, dict) and bool(table.get("path"))
     for assignment in assignments:
         assign(raw, assignment)
     shown = printable(path)
@@ -136,7 +140,14 @@ def load_preset(path: Path, assignments: Sequence[str] = (), stored: bool = Fals
             hint = "an export holds no code: name its folder with --set task.path=DIR"
             raise UsageProblem(f"{problem}; {hint}") from None
         raise
-    return msgspec.structs.replace(preset, task_folder=str(folder.resolve()), exported=exported)
+    named = any(each.partition("=")[0].strip() == "task.path" for each in assignments)
+    own = path.resolve().parent
+    return msgspec.structs.replace(
+        preset,
+        task_folder=str(folder.resolve()),
+        exported=exported,
+        points_from=str(own) if points and not named and folder.resolve() != own else "",
+    )
 
 
 def _is_exported(path: Path, raw: dict[str, Any]) -> bool:

@@ -15,7 +15,8 @@ def opened(event: ev.SweepOpened, trials: int) -> str:
     after = event.selection.seeds_after if event.selection else 0
     to_come = after * len({each.rivals for each in event.configurations if each.rivals})
     then = f" and {to_come} after the choice" if to_come else ""
-    return f"{trials} trials{then} of {event.preset}: {event.title}"
+    noun = "trial" if trials == 1 else "trials"
+    return f"{trials} {noun}{then} of {event.preset}: {event.title}"
 
 
 def data_ready(event: ev.DataReady) -> str:

@@ -117,6 +117,11 @@ def _to_target(trial: TrialState, name: str) -> Value:
     return value
 
 
+def _own_optimizer(state: SweepState, trial: TrialState) -> Value:
+    ready = state.data.get(trial.settings.data.name)
+    return ready.task.own_optimizer if ready and ready.task else None
+
+
 def _accepted_code(_: SweepState, trial: TrialState) -> Value:
     return trial.accepted_code if trial.settings.task and trial.started else None
 
@@ -524,6 +529,16 @@ _COLUMNS: tuple[TrialMetric | str, ...] = (
         "changed after the sweep began (`batchscope resume --accept-code`); empty without a task, "
         "or if the trial never began",
         value=_accepted_code,
+        text=True,
+        before_epochs=True,
+    ),
+    TrialMetric(
+        name="own_optimizer",
+        unit="boolean",
+        definition="whether the task brings its optimizer, or groups of parameters for one, so "
+        "that `optimizer` does not say how it was trained; empty without a task, or if it has not "
+        "been run",
+        value=_own_optimizer,
         text=True,
         before_epochs=True,
     ),

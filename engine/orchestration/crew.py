@@ -10,11 +10,10 @@ from typing import get_args
 
 import msgspec
 
-from batchscope.engine.errors import MachineProblem, UsageProblem, printable
+from batchscope.engine.errors import MachineProblem, printable
 from batchscope.engine.journal import file as journal
 from batchscope.engine.journal.events import (
     AnyEvent,
-    CodeRefused,
     Interpolated,
     MicroBatchesMeasured,
     Note,
@@ -23,11 +22,13 @@ from batchscope.engine.journal.events import (
     WorkerLost,
     WorkerReady,
 )
+from batchscope.engine.journal.events import CodeRefused as RefusedByWorker
 from batchscope.engine.orchestration.control import Control
 from batchscope.engine.processes import orders
 from batchscope.engine.processes.link import Link, ProcessLink, open_log
 from batchscope.engine.processes.worker_processes import Reserve, start_worker
 from batchscope.engine.system.scarcity import is_scarce, tells_of_scarcity
+from batchscope.engine.tasks.code_digests import CodeRefused
 
 HALT_PATIENCE_SECONDS = 20.0
 DISMISSAL_SECONDS = 3.0
@@ -105,7 +106,7 @@ class WorkerHandle:
             control: the stops, pauses and skips that are passed on to the worker.
 
         Raises:
-            UsageProblem: it may not run the code of the task, so no other worker may.
+            CodeRefused: it may not run the code of the task, so no other worker may.
         """
         left, members = set(orders.awaited(order)), [trial.id for trial in order.members]
         watching = asyncio.create_task(self.end_if_silent(self._silence))
@@ -122,8 +123,8 @@ class WorkerHandle:
                     self._kill("because it sent an event of another trial")
                     break
                 heard(event)
-                if isinstance(event, CodeRefused):
-                    raise UsageProblem(event.reason)
+                if isinstance(event, RefusedByWorker):
+                    raise CodeRefused(event.reason, *event.files)
                 if isinstance(event, TrialEnded):
                     left.discard(event.trial)
                 if not left or isinstance(event, MicroBatchesMeasured | Paced | Interpolated):

@@ -81,6 +81,9 @@ async def inspect(
 
     If it cannot be trained, or too many processes were lost, the result says why: its trials fail,
     and those of other tasks go on.
+
+    Raises:
+        CodeRefused: its code may not be run, so the sweep stops.
     """
     arguments = [INSPECTION, folder, msgspec.json.encode(task).decode(), f"{silence:g}"]
     try:
@@ -180,6 +183,8 @@ class _Preparer:
             self._write(DataProgress(name=self._name, received=received, total=total))
         if message.note:
             self._write(Note(text=f"{self._name}: {printable(message.note)}", level="warning"))
+        if message.refused:
+            raise CodeRefused(message.error, *message.files)
         if message.error:
             raise MachineProblem(message.error)
         if message.lost:
@@ -226,6 +231,7 @@ async def prepared(
     recorded: DataReady | None,
     write: Write,
     accepts_code: bool = False,
+    sweep: str = "",
 ) -> Prepared:
     """Prepare data, and record them unless the journal holds them (`recorded`).
 
@@ -235,6 +241,7 @@ async def prepared(
         recorded: what the journal says of them; None at the start of a sweep.
         write: records an event in the journal.
         accepts_code: whether to go on with code of a task that has changed.
+        sweep: the sweep's id, for messages.
 
     Raises:
         CodeRefused: the code of a task has changed.
@@ -249,7 +256,7 @@ async def prepared(
         write(Note(text=f"{name}: {data.task.problem}", level="error"))
         return data
     if recorded and recorded.task and data.task:
-        data = _with_code(data, data.task, recorded.task, accepts_code)
+        data = _with_code(data, data.task, recorded.task, accepts_code, sweep)
     elif recorded and recorded.digest != data.digest:
         raise MachineProblem(
             f"{name}: the images have changed since this sweep began; start a new sweep to train "
@@ -269,7 +276,9 @@ async def prepared(
     return data
 
 
-def _with_code(data: Prepared, found: TaskFacts, known: TaskFacts, accepts: bool) -> Prepared:
+def _with_code(
+    data: Prepared, found: TaskFacts, known: TaskFacts, accepts: bool, sweep: str
+) -> Prepared:
     """Return a task as the journal knows it; or, if its code may have changed, as it is now.
 
     Raises:
@@ -282,7 +291,7 @@ def _with_code(data: Prepared, found: TaskFacts, known: TaskFacts, accepts: bool
     if not changed:  # times differ each time; those of the start count
         return msgspec.structs.replace(data, task=known)
     if not accepts:
-        raise code_changed(changed)
+        raise code_changed(changed, sweep)
     for what in ("train", "validation", "test", "weights", "metrics"):
         if getattr(found, what) != getattr(known, what):
             raise CodeRefused(

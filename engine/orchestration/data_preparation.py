@@ -139,7 +139,8 @@ class DataPreparation:
                 )
                 try:
                     accepts = self._control.accepts_code
-                    found = await prepared(name, preparing, recorded, self._write, accepts)
+                    sweep = self._folder.name
+                    found = await prepared(name, preparing, recorded, self._write, accepts, sweep)
                     break
                 except (OSError, RuntimeError) as error:  # no process, file or thread at present
                     wait = lacks.another(name, 0) if is_scarce(error) else None

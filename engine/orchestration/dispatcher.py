@@ -31,6 +31,7 @@ from batchscope.engine.orchestration.trial_queue import Group, TrialQueue
 from batchscope.engine.processes import orders
 from batchscope.engine.spec import Trial
 from batchscope.engine.system.scarcity import tells_of_scarcity
+from batchscope.engine.tasks.code_digests import code_changed
 
 SKIPPED = "skipped by you"
 IDLE_SECONDS = 5.0
@@ -246,16 +247,29 @@ class Dispatcher:
         return True
 
     def _heard(self, event: AnyEvent) -> None:
-        """Record a worker's event; a trial that was skipped ends as skipped, not as stopped."""
+        """Record a worker's event; a trial that was skipped ends as skipped, not as stopped.
+
+        Raises:
+            CodeRefused: two workers have imported a module with different contents.
+        """
         if isinstance(event, TrialEnded) and event.trial in self._control.unwanted:
             self._control.unwanted.discard(event.trial)
             if event.status in ("stopped", "failed"):
                 event = msgspec.structs.replace(event, status="skipped", reason=SKIPPED)
+        differing = self._differing(event) if isinstance(event, CodeLoaded) else []
         self._ledger.heard(event)
+        if differing:
+            raise code_changed(differing)
         if isinstance(event, CodeLoaded):
             self._pass_on(event.name)
         if isinstance(event, TrialEnded):
             self._warn_of_rate(event.trial)
+
+    def _differing(self, event: CodeLoaded) -> list[str]:
+        """Return the modules that another worker has imported with other contents meanwhile."""
+        ready = self._ledger.state.data.get(event.name)
+        known = dict(ready.task.digests) if ready and ready.task else {}
+        return [name for name, digest in event.digests if known.get(name, digest) != digest]
 
     def _pass_on(self, name: str) -> None:
         """Let later workers compare the modules of a task that were imported late."""

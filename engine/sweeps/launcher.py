@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from batchscope.engine.errors import MachineProblem, Problem, UsageProblem, printable
 from batchscope.engine.journal import file as journal
+from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.sweeps import commands
 from batchscope.engine.sweeps.cluster_address import refuse_task
 from batchscope.engine.sweeps.launch_file import look_up
 from batchscope.engine.sweeps.store import LOCK, conductor_lives, load_state
+from batchscope.engine.sweeps.stored_code import refuse_code
 from batchscope.engine.sweeps.sweep_file import read_raw
 from batchscope.engine.sweeps.trust import check_sweep
 from batchscope.engine.system.locks import check_locks
@@ -46,13 +48,14 @@ def start_conductor(folder: Path, *first: commands.AnyCommand) -> None:
     Raises:
         UsageProblem: the sweep is damaged, so that it cannot be resumed.
         NotTrusted: it runs code that is not trusted.
+        CodeRefused: its code has changed, and no command accepts that.
         MachineProblem: it could not start; the message has the cause or the last line of its log.
     """
     if conductor_lives(folder):
         return
     refuse_damaged(folder)
     check_place(folder)
-    check_code(folder)
+    check_code(folder, any(isinstance(each, commands.AcceptCode) for each in first))
     before = journal_size(folder)
     try:
         with open_log(folder) as log:
@@ -144,10 +147,16 @@ def refuse_damaged(folder: Path) -> None:
         raise UsageProblem(f"{refused}, so {shown} cannot be resumed; {still}") from None
 
 
-def cannot_resume(folder: Path) -> str:
-    """Return why a sweep cannot be resumed as it is; empty if it can be."""
+def cannot_resume(folder: Path, state: SweepState | None = None) -> str:
+    """Return why a sweep cannot be resumed as it is; empty if it can be.
+
+    Args:
+        folder: the sweep's folder.
+        state: its state, where it is known already.
+    """
     try:
         refuse_damaged(folder)
+        refuse_code(folder, state=state)
     except Problem as problem:
         return str(problem)
     return ""
@@ -167,8 +176,12 @@ def check_place(folder: Path) -> None:
     check_locks(folder)
 
 
-def check_code(folder: Path) -> None:
-    """Check that the code that a sweep runs is trusted, and that it can be run where it is to be.
+def check_code(folder: Path, accepts: bool = False) -> None:
+    """Check that a sweep's code is trusted and unchanged, and can be run where it is to be.
+
+    Args:
+        folder: the sweep's folder.
+        accepts: whether changed code is accepted.
 
     Raises:
         UsageProblem: it is not, or cannot.
@@ -177,6 +190,7 @@ def check_code(folder: Path) -> None:
     if launch is not None:
         refuse_task(launch.on, launch.task_folder)
     check_sweep(folder)
+    refuse_code(folder, accepts)
 
 
 def journal_size(folder: Path) -> int:

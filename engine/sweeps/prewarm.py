@@ -74,13 +74,14 @@ class Standby:
 
         Raises:
             UsageProblem: the sweep is damaged, so that it cannot be resumed.
-        NotTrusted: it runs code that is not trusted.
+            NotTrusted: it runs code that is not trusted.
+            CodeRefused: its code has changed, and no command accepts that.
             MachineProblem: no conductor could be started.
         """
         if conductor_lives(folder):
             return
         refuse_damaged(folder)
-        check_code(folder)
+        check_code(folder, any(isinstance(each, commands.AcceptCode) for each in first))
         with self._turn:
             before = journal_size(folder)
             process = self._take(folder, first)

@@ -4,8 +4,9 @@ A preset with `[task]` runs somebody's code. Trust is for a folder, with everyth
 is changed there later by its owner. It is bound to the folder's real path and its owner: a folder
 that became a link, that belongs to somebody else now, or that others may write to is asked about
 again. A preset that came in an export is trusted by a digest of its tables and modules alone,
-wherever it lies. Nothing is imported without trust, by any way in: the conductor checks it, and so
-does whatever starts one.
+wherever it lies. A preset that names a trusted folder from elsewhere chooses function and arguments
+itself, so its own folder must be known, too. Nothing is imported without trust, by any way in: the
+conductor checks it, and so does whatever starts one.
 """
 
 import contextlib
@@ -51,6 +52,20 @@ class _UnknownExport(NotTrusted):
         self.digest = digest
 
 
+class _UnknownPreset(NotTrusted):
+    """A preset of a folder that is not trusted names code of one that is."""
+
+    def __init__(self, code: "_Code") -> None:
+        assert code.preset_folder is not None
+        super().__init__(
+            Path(os.path.realpath(code.preset_folder)),
+            f"the preset {printable(code.name)} lies here, where nothing is trusted, and runs "
+            f"{printable(code.runs)} of {printable(code.folder)} with arguments of its own; if you "
+            f"trust it, run `batchscope trust {printable(code.preset_folder)}`, or name the folder "
+            f"of the code yourself with --set task.path={printable(code.folder)}",
+        )
+
+
 class TrustedFolder(msgspec.Struct, frozen=True):
     """A folder that code may be run from: its real path, and the number of its owner."""
 
@@ -81,6 +96,7 @@ class TrustQuestion:
         refused: whether it cannot be trusted as it is, so that there is nothing to answer.
         digest: of a preset that came in an export, the digest that is trusted; else empty.
         name: the name of the preset.
+        runs: the functions that are run, such as `mine:make`.
     """
 
     folder: Path
@@ -88,23 +104,34 @@ class TrustQuestion:
     refused: bool = False
     digest: str = ""
     name: str = ""
+    runs: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class _Code:
-    """The code of a preset: its folder, and its tables if it came in an export."""
+    """The code of a preset: its folder, and its tables if it came in an export.
+
+    Attributes:
+        folder: the folder of the code.
+        name: the name of the preset.
+        exported: its tables, if it came in an export.
+        runs: its functions.
+        preset_folder: the folder of the preset, if that must be known, too.
+    """
 
     folder: Path
     name: str
     exported: tuple[TaskTable, ...] = ()
+    runs: str = ""
+    preset_folder: Path | None = None
 
 
-def trust_question(home: Path, preset: Preset) -> TrustQuestion | None:
+def trust_question(home: Path, preset: Preset, own: Path | None = None) -> TrustQuestion | None:
     """Return what to ask before a preset is run; None if it runs no code, or code that is trusted.
 
-    It reads files, runs nothing and raises nothing.
+    It reads files, runs nothing and raises nothing. `own` is the folder of the user's own presets.
     """
-    code = _code_of(preset)
+    code = _code_of(preset, own)
     return _question(home, code) if code else None
 
 
@@ -164,13 +191,18 @@ def _trust_for(home: Path, folder: Path, code: _Code | None) -> Path:
     return real
 
 
-def check_preset(home: Path, preset: Preset) -> None:
+def check_preset(home: Path, preset: Preset, own: Path | None = None) -> None:
     """Check that the code of a preset is trusted, if it runs any.
+
+    Args:
+        home: the folder with the file of trusted folders.
+        preset: the preset.
+        own: the folder of the user's own presets.
 
     Raises:
         NotTrusted: it is not; the message says why, and how to allow it.
     """
-    code = _code_of(preset)
+    code = _code_of(preset, own)
     if code:
         _check(home, code)
 
@@ -196,8 +228,21 @@ def trusted_exports(home: Path) -> tuple[TrustedExport, ...]:
     return _read(home).exports
 
 
-def check_trusted(home: Path, folder: Path) -> None:
+def _is_trusted(home: Path, folder: Path) -> bool:
+    try:
+        check_trusted(home, folder)
+    except NotTrusted:
+        return False
+    return True
+
+
+def check_trusted(home: Path, folder: Path, runs: str = "") -> None:
     """Check that code may be run from a folder.
+
+    Args:
+        home: the folder with the file of trusted folders.
+        folder: the folder.
+        runs: the functions that would be run, for the message.
 
     Raises:
         NotTrusted: it may not; the message says why, and how to allow it.
@@ -208,8 +253,9 @@ def check_trusted(home: Path, folder: Path) -> None:
     if str(real) not in known:
         raise NotTrusted(
             real,
-            "this preset runs code from this folder; if you trust it, run "
-            f"`batchscope trust {printable(real)}` once, or add --trust {printable(real)}",
+            f"this preset runs {f'{printable(runs)}, ' if runs else ''}code from this folder; if "
+            f"you trust it, run `batchscope trust {printable(real)}` once, or add "
+            f"--trust {printable(real)}",
         )
     if known[str(real)] != owner:
         raise NotTrusted(
@@ -258,33 +304,43 @@ def revoke(home: Path, folder: Path) -> None:
     _change(home, reduced)
 
 
-def _code_of(preset: Preset) -> _Code | None:
+def _code_of(preset: Preset, own: Path | None = None) -> _Code | None:
     if not preset.task_folder:
         return None
-    exported = _tables(preset.configurations) if preset.exported else ()
-    return _Code(Path(preset.task_folder), preset.name, exported)
+    tables = _tables(preset.configurations)
+    near = {os.path.realpath(each) for each in (".", own) if each}
+    points = Path(preset.points_from) if preset.points_from not in ("", *near) else None
+    exported = tables if preset.exported else ()
+    return _Code(Path(preset.task_folder), preset.name, exported, _runs(tables), points)
 
 
 def _code_of_sweep(folder: Path) -> _Code | None:
     launch, _ = look_up(folder)
     if launch is None or not launch.task_folder:
         return None
-    tables: tuple[TaskTable, ...] = ()
-    if launch.exported:
-        try:
-            tables = _tables(read_preset(folder).configurations)
-        except Problem:  # who resumes the sweep says what is wrong with it
+    try:
+        tables = _tables(read_preset(folder).configurations)
+    except Problem:  # who resumes the sweep says what is wrong with it
+        if launch.exported:
             return None
-    return _Code(Path(launch.task_folder), launch.preset, tables)
+        tables = ()
+    exported = tables if launch.exported else ()
+    return _Code(Path(launch.task_folder), launch.preset, exported, _runs(tables))
 
 
 def _tables(configurations: Iterable[Configuration]) -> tuple[TaskTable, ...]:
     return tuple(each.settings.task for each in configurations if each.settings.task)
 
 
+def _runs(tables: Iterable[TaskTable]) -> str:
+    return ", ".join(dict.fromkeys(each.use for each in tables))
+
+
 def _check(home: Path, code: _Code) -> None:
     if not code.exported:
-        check_trusted(home, code.folder)
+        check_trusted(home, code.folder, code.runs)
+        if code.preset_folder is not None and not _is_trusted(home, code.preset_folder):
+            raise _UnknownPreset(code)
         return
     real = Path(os.path.realpath(code.folder))
     _owner(real)
@@ -304,7 +360,9 @@ def _question(home: Path, code: _Code) -> TrustQuestion | None:
             f"This preset came in an export and runs code from {printable(unknown.folder)}. Run "
             "exactly this code with exactly these arguments? Any change is asked about again."
         )
-        return TrustQuestion(unknown.folder, text, digest=unknown.digest, name=code.name)
+        return TrustQuestion(
+            unknown.folder, text, digest=unknown.digest, name=code.name, runs=code.runs
+        )
     except NotTrusted as problem:
         real = problem.folder
         try:
@@ -313,13 +371,20 @@ def _question(home: Path, code: _Code) -> TrustQuestion | None:
             return TrustQuestion(real, str(refused), refused=True, name=code.name)
         if code.exported:
             return TrustQuestion(real, str(problem), refused=True, name=code.name)
+        if isinstance(problem, _UnknownPreset):
+            text = (
+                f"This preset lies in {printable(real)}, where nothing is trusted, and runs "
+                f"{printable(code.runs)} of {printable(code.folder)} with arguments of its own. "
+                "Trust the folder of the preset, with all that is in it now and later?"
+            )
+            return TrustQuestion(real, text, name=code.name, runs=code.runs)
         changed = any(each.path == str(real) for each in trusted_folders(home))
         why = "It has another owner than when it was trusted. " if changed else ""
         text = (
             f"This preset runs code from {printable(real)}. {why}Trust this folder, with all that "
             "is in it now and later?"
         )
-        return TrustQuestion(real, text, name=code.name)
+        return TrustQuestion(real, text, name=code.name, runs=code.runs)
     return None
 
 

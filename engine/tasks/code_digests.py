@@ -28,14 +28,20 @@ class CodeRefused(UsageProblem):
         self.files = files
 
 
-def code_changed(files: list[str]) -> CodeRefused:
-    """Return that files differ from those that the sweep has trained with so far."""
+def code_changed(files: list[str], sweep: str = "") -> CodeRefused:
+    """Return that files differ from those that the sweep has trained with so far.
+
+    Args:
+        files: their names.
+        sweep: the sweep's id, where it is known.
+    """
+    resumed = f"`batchscope resume {printable(sweep)} --accept-code`"
     some = ", ".join(printable(each) for each in files[:3])
     more = f" and {len(files) - 3} more" if len(files) > 3 else ""
     return CodeRefused(
         f"the code of the task has changed since this sweep began: {some}{more}; undo the change, "
-        "or go on with `batchscope resume ID --accept-code`, which marks the trials that train "
-        "with the new code, or start a new sweep",
+        f"or go on with {resumed if sweep else 'a resume and --accept-code'}, which marks the "
+        "trials that train with the new code, or start a new sweep",
         *files,
     )
 

@@ -14,7 +14,7 @@ import msgspec
 
 from batchscope.engine.errors import UsageProblem, printable
 from batchscope.engine.formatting import shown_size
-from batchscope.engine.system.untrusted_files import open_regular, read_bytes
+from batchscope.engine.system.untrusted_files import open_regular
 from batchscope.engine.task_table import TaskTable
 from batchscope.engine.tasks.code_digests import INSTALLED
 
@@ -27,6 +27,7 @@ SKIPPED = ("__pycache__", *INSTALLED)
 MOST_MODULES = 2_000
 MOST_ENTRIES = 20_000
 MOST_BYTES = 64 << 20
+CHUNK = 1 << 20
 
 
 def digest_of_code(tables: Iterable[TaskTable], folder: Path) -> str:
@@ -60,7 +61,11 @@ def digest_of_code(tables: Iterable[TaskTable], folder: Path) -> str:
 def digest_of_file(path: Path) -> str:
     """Return the SHA-256 of a file; empty if it is not there or cannot be read."""
     try:
-        return hashlib.sha256(read_bytes(path, MOST_BYTES)).hexdigest()
+        with open_regular(path, None) as file:
+            found = hashlib.sha256()
+            while chunk := file.read(CHUNK):
+                found.update(chunk)
+            return found.hexdigest()
     except OSError:
         return ""
 

@@ -4,6 +4,7 @@ The file is read, never run: the command line and the conductor check a task wit
 """
 
 import ast
+import difflib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from batchscope.engine.system.untrusted_files import read_bytes
 
 RESERVED = ("use", "path", "arguments", "validation", "loaders", "seed")
 """Names that an argument of a task cannot have: keys of `[task]`, and the seed."""
+SETTINGS = ("use", "path", "validation", "loaders")
+"""Keys of `[task]` that are no arguments."""
 MOST_BYTES = 4 << 20
 
 
@@ -166,9 +169,11 @@ def check_arguments(task: TaskReference, names: list[str], key: str = "task.argu
     known = [each.name for each in parameters]
     for name in names:
         if name not in known and not more:
-            raise UsageProblem(
-                f"{key}: {task.function} has no parameter {name!r}{nearest(name, known)}"
-            )
+            hint = nearest(name, known)
+            close = difflib.get_close_matches(name, SETTINGS, 1)
+            if close and key == "task.arguments" and not difflib.get_close_matches(name, known):
+                hint = f"; did you mean task.{close[0]}?"
+            raise UsageProblem(f"{key}: {task.function} has no parameter {name!r}{hint}")
     missing = [each.name for each in parameters if each.required and each.name not in names]
     if missing:
         raise UsageProblem(f"{key}: {task.function} needs {', '.join(missing)}")

@@ -153,15 +153,22 @@ def build_parser() -> Parser:
     trusting.add_argument("--revoke", action="store_true", help="trust DIR no longer")
     check = command("check", "run your own task and tell whether it can be measured", common)
     check.description = CHECK_TEXT
-    check.add_argument("use", metavar="MODULE:FUNCTION", help="the function that makes the task")
+    check.add_argument(
+        "use",
+        metavar="MODULE:FUNCTION|PRESET.toml",
+        help="the function that makes the task, or a preset with [task], whose arguments are used "
+        "and whose names of metrics and layers are checked, too",
+    )
     check.add_argument("--path", metavar="DIR", help="folder of the module (default: this one)")
     check.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="an argument",
+        help="an argument of the function, such as width=64; repeatable. With a preset: any key "
+        "of it, such as task.width=64",
     )
+    check.add_argument("--trust", metavar="DIR", help=TRUST_HELP)
     check.add_argument(
         "--batch-size", type=_positive, default=32, metavar="N", help="samples of the batch to try"
     )
@@ -176,7 +183,8 @@ def build_parser() -> Parser:
 CHECK_TEXT = (
     "Run your own task and tell whether it can be measured. This runs the code that you name here, "
     "whether you trust its folder or not, as python would; it does not trust the folder for "
-    "presets. Code that others may write to is not run."
+    "presets. A preset names code itself, so its folder must be trusted. Code that others may "
+    "write to is not run."
 )
 ID_HELP = "ID of a stored sweep, or a start or end of it that fits only this sweep"
 HOME_HELP = "folder for sweeps and data (default: $BATCHSCOPE_HOME, else the state folder)"

@@ -34,6 +34,7 @@ def run_experiment(words: argparse.Namespace) -> int:
     from batchscope.engine.sweeps.store import Launch, home_folder
     from batchscope.engine.sweeps.trust import check_preset, trust_for
     from batchscope.engine.system.files import user_path
+    from batchscope.tui.config.settings import personal_folder
     from batchscope.tui.headless.elapsed_notice import elapsed_notice
     from batchscope.tui.headless.log_lines import Log
 
@@ -56,7 +57,7 @@ def run_experiment(words: argparse.Namespace) -> int:
     if words.trust:
         trust_for(home, user_path(words.trust), preset)
     if preset and not screen:
-        check_preset(home, preset)
+        check_preset(home, preset, personal_folder())
     launch = Launch(
         preset=preset.name if preset else "",
         device=words.device,
@@ -165,6 +166,9 @@ def _headless(words: argparse.Namespace, home: Path, preset: "Preset", launch: "
         on = f"resume it with `batchscope resume {folder.name}`"
         there = f"export its results so far with `batchscope --export DIR --sweep {folder.name}`"
         log.say("resumable", f"{on}; {there}", "warning")
+        return code
+    if code == UsageProblem.exit_code and not any(t.started for t in state.trials.values()):
+        print_summary(summary(folder, state, None), words.json)  # refused: nothing to export
         return code
     target = _target(words.export) if words.export else folder / "export"
     try:

@@ -112,7 +112,9 @@ def summary(
         "damaged_files": damaged_files(folder, state) if there else [],
         "other_sweep": other_sweep(folder, state) or None,
         "metric": {"name": metric.measure, "title": metric.title, "better": metric.better},
-        "cannot_resume": cannot_resume(folder) or None if there and not complete(state) else None,
+        "cannot_resume": cannot_resume(folder, state) or None
+        if there and not complete(state)
+        else None,
     }
 
 

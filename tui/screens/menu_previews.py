@@ -12,6 +12,7 @@ from batchscope.engine.formatting import shown_size
 from batchscope.engine.spec import BUDGETS, Settings
 from batchscope.engine.sweeps.listing import StoredSweep
 from batchscope.engine.sweeps.trust import trust_question
+from batchscope.tui.config.settings import personal_folder
 from batchscope.tui.render.block_bars import gauge
 from batchscope.tui.render.styled_text import EMPTY, Row, row, wrap
 from batchscope.tui.render.units import clock, when
@@ -68,7 +69,7 @@ def preset_preview(
 
 def code_text(home: Path, preset: Preset) -> str:
     """Return from where a preset runs code, and whether that is trusted."""
-    question = trust_question(home, preset)
+    question = trust_question(home, preset, personal_folder())
     state = "asks before it runs" if question else "trusted"
     if question and question.refused:
         state = "cannot be trusted, enter says why"

@@ -37,6 +37,7 @@ class TrustDialog(Dialog[bool]):
             "\n\n",
             question.text,
             "\n\n",
+            *((("runs    ", "dim"), printable(question.runs), "\n") if question.runs else ()),
             ("folder  ", "dim"),
             printable(question.folder),
             "\n",

@@ -27,12 +27,13 @@ from batchscope.engine.errors import Problem, printable
 from batchscope.engine.system.scarcity import is_scarce
 from batchscope.engine.task import Batch, Task, TaskProblem
 from batchscope.engine.task_table import TaskFacts, TaskTable
-from batchscope.engine.tasks.code_digests import CodeDigests
+from batchscope.engine.tasks.code_digests import CodeDigests, CodeRefused
 from batchscope.engine.training.model.modes import evaluating
 from batchscope.engine.training.tasks.accepted_model import refuse_uncopyable
 from batchscope.engine.training.tasks.batch_structure import tensors
+from batchscope.engine.training.tasks.beginning import Beginning
 from batchscope.engine.training.tasks.class_errors import class_errors
-from batchscope.engine.training.tasks.cut_comparison import NORMS, compared, is_random
+from batchscope.engine.training.tasks.cut_comparison import NORMS, is_random
 from batchscope.engine.training.tasks.error_place import named
 from batchscope.engine.training.tasks.exit_guard import guard_exit
 from batchscope.engine.training.tasks.fork_guard import guard, leave_if_child
@@ -69,6 +70,7 @@ def inspect(host: TaskHost, note: Callable[[str], None] = _unheard) -> TaskFacts
         TaskProblem: it cannot be trained.
     """
     task = host.made(0)
+    began_in_training = task.model.training
     with host.at_the_function():
         refuse_uncopyable(task.model)
         parts = {
@@ -80,7 +82,8 @@ def inspect(host: TaskHost, note: Callable[[str], None] = _unheard) -> TaskFacts
     seconds = guarded(lambda: _sample_seconds(task, train), host.code, loss)
     random = guarded(lambda: _is_random(task, train), host.code, loss)
     norm = any(map(_normalizes_over_batches, task.model.modules()))
-    guarded(lambda: _compare(task, train, random or norm, note), host.code, loss)
+    beginning = Beginning(task, train, began_in_training, random or norm)
+    guarded(lambda: beginning.look(note), host.code, loss)
     return TaskFacts(
         train=train.size,
         validation=parts["validation"].size if "validation" in parts else 0,
@@ -151,31 +154,6 @@ def _is_random(task: Task, train: TaskData) -> bool:
             f"is {total:g} before the first step"
         )
     return is_random(task, batch)
-
-
-def _compare(task: Task, train: TaskData, known: bool, note: Callable[[str], None]) -> None:
-    """Compare a batch with its parts.
-
-    Args:
-        task: the task.
-        train: its training data.
-        known: whether there is a reason for a difference already.
-        note: takes that a cut is not exact.
-
-    Raises:
-        TaskProblem: the loss is a mean.
-    """
-    if train.size < 2:
-        return
-    found = compared(task, train, torch.arange(min(TIMED, train.size)), torch.float32)
-    if found.is_mean:
-        raise TaskProblem(f"{named('loss', task.loss)}: {found.mean_text}")
-    if not found.exact and not known:
-        note(
-            f"{named('loss', task.loss)}: the gradient of a batch in parts differs by "
-            f"{found.differs:.2g} from that of the whole: the loss of a sample depends on the "
-            "other samples of its batch; memory.micro_batch_size should be the batch size"
-        )
 
 
 def _classes(task: Task, data: TaskData) -> int:
@@ -254,6 +232,10 @@ def main() -> int:
         )
         reporter.write(PrepareMessage(prepared=prepared))
         code = 0
+    except CodeRefused as refusal:
+        text = printable(refusal)
+        reporter.write(PrepareMessage(error=text, refused=True, files=refusal.files))
+        code = 2
     except Problem as problem:
         reporter.write(PrepareMessage(error=printable(problem)))
         code = 2

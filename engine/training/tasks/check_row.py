@@ -4,16 +4,22 @@ from typing import Literal
 
 from msgspec import Struct
 
+from batchscope.engine.task_table import TaskFacts
+
 Verdict = Literal["ok", "note", "wrong"]
 SLOW_START_SECONDS = 10.0
 
 
-class CheckRow(Struct, frozen=True, kw_only=True):
-    """One line of the table: `name` of the check, its `verdict`, and `text` that explains it."""
+class CheckRow(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One line of the table: `name` of the check, its `verdict`, and `text` that explains it.
+
+    `facts` has the names that a preset may use: of metrics and layers.
+    """
 
     name: str
     verdict: Verdict
     text: str
+    facts: TaskFacts | None = None
 
 
 def start_row(taken: float) -> CheckRow | None:

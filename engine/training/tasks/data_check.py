@@ -49,13 +49,17 @@ class DataCheck:
         if self.train.in_memory:
             return None
         if (number := self.unsteady) is not None:
-            return "note", (
-                f"sample {number:,} is another one when it is read again ({self.train.place()}): "
-                "it is not drawn with the generators of torch, numpy or random, which are seeded "
-                "by seed, epoch and number before it is read; so a training that is resumed, or "
-                "has other loaders or another cut, trains on other samples"
-            )
+            return "note", self.unsteady_text(number)
         return "ok", f"{min(READ_TWICE, self.train.size)} samples are the same when read again"
+
+    def unsteady_text(self, number: int) -> str:
+        """Return what it means that a sample differs when it is read again."""
+        return (
+            f"sample {number:,} is another one when it is read again ({self.train.place()}): "
+            "it is not drawn with the generators of torch, numpy or random, which are seeded by "
+            "seed, epoch and number before it is read; so a training that is resumed, or has other "
+            "loaders or another cut, trains on other samples"
+        )
 
     @cached_property
     def unsteady(self) -> int | None:

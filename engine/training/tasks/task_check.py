@@ -46,6 +46,7 @@ from batchscope.engine.training.tasks.exit_guard import guard_exit
 from batchscope.engine.training.tasks.fork_guard import guard
 from batchscope.engine.training.tasks.function_loader import guarded
 from batchscope.engine.training.tasks.metric_check import MODES, metric_values
+from batchscope.engine.training.tasks.name_check import NameCheck
 from batchscope.engine.training.tasks.own_buffers import OwnBuffers, replaced
 from batchscope.engine.training.tasks.own_optimizer import groups_of, refuse_optimizer
 from batchscope.engine.training.tasks.split_check import check_split
@@ -88,6 +89,7 @@ class TaskCheck:
         self._buffers = OwnBuffers(self._model)
         self._places = [(each, each.data_ptr()) for each in trained(self._model)]
         self._size = max(1, min(batch_size, self._train.size))
+        self._names = NameCheck(self.task, self._size)
 
     def rows(self) -> Iterator[CheckRow]:
         """Yield the rows of all checks; a failure of one does not stop the others."""
@@ -104,6 +106,7 @@ class TaskCheck:
             ("randomness", self._randomness),
             ("batch of one", self._one),
             ("metrics", self._metrics),
+            ("classes", self._names.classes),
             ("longest batch", self._data.lengths),
             ("a step", self._step),
             ("after the passes", self._moved),
@@ -118,6 +121,7 @@ class TaskCheck:
                 yield CheckRow(name=name, verdict=verdict, text=printable(text))
                 if (name, verdict) == (LOSS, "wrong"):  # the rest would say it again
                     return
+        yield self._names.row()
 
     def _batch(self, count: int, start: int = 0) -> Tensor:
         """Return the numbers of a batch, in the order of a first epoch."""

@@ -231,7 +231,7 @@ def test_control_characters_in_a_title_are_not_printed(lab: Lab) -> None:
     assert outcome.out.splitlines()[0] == shown
     assert "�[2Jrow" in outcome.out
     assert "\x1b" not in outcome.out + outcome.err
-    assert f"1 trials of mine: {shown}" in outcome.err
+    assert f"1 trial of mine: {shown}" in outcome.err
     listed = lab.run("list")
     assert "\x1b" not in listed.out
     assert lab.listed()[0]["title"] == shown

@@ -32,12 +32,16 @@ def test_changed_code_stops_the_sweep_until_it_is_accepted(lab: Lab) -> None:
 
     own.write("pass")
     began = len(own.imported)
+    before = (folder / "journal.jsonl").read_bytes()
     refused = lab.run("resume", folder.name)
     assert refused.code == 2
-    end = ended_as(folder)
-    assert "mine.py" in end["reason"]
-    assert "--accept-code" in end["reason"]
-    assert all(trial.attempt == 1 for trial in state_of(folder).trials.values())
+    (said,) = (line for line in refused.err.splitlines() if "--accept-code" in line)
+    assert "mine.py" in said
+    assert f"`batchscope resume {folder.name} --accept-code`" in said
+    assert refused.out == ""
+    # refused by the bytes of the files: nothing was started, and the sweep is as it was
+    assert (folder / "journal.jsonl").read_bytes() == before
+    assert len(own.imported) == began
 
     assert lab.run("resume", folder.name, "--accept-code").code == 0
     state = state_of(folder)
@@ -68,6 +72,7 @@ def test_a_module_that_changes_while_the_sweep_runs_stops_it(lab: Lab) -> None:
     (folder,) = lab.folders()
     end = ended_as(folder)
     assert "utils.py" in end["reason"]
+    assert end["state"] == "stopped"
     state = state_of(folder)
     assert state.count("failed") == 0
     assert state.count("finished") == 2
@@ -115,5 +120,6 @@ def test_a_module_that_was_imported_late_is_known_after_a_kill(lab: Lab) -> None
 
     (lab.cwd / "late.py").write_text("x = 2\n")
     (lab.cwd / "go").touch()
-    assert lab.run("resume", folder.name).code == 2
-    assert "late.py" in ended_as(folder)["reason"]
+    refused = lab.run("resume", folder.name)
+    assert refused.code == 2
+    assert "late.py" in refused.err

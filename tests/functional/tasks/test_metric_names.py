@@ -67,4 +67,13 @@ def test_a_metric_that_the_task_lacks(lab: Lab, preset: str, key: str, nearest: 
     assert "Traceback" not in outcome.err + outcome.out
     state = state_of(lab.only_folder())
     assert not any(trial.started for trial in state.trials.values())
-    assert (lab.cwd / "out" / "trials.csv").exists()
+    assert not (lab.cwd / "out").exists()
+    assert "start a new one" in outcome.out
+    assert "batchscope resume" not in outcome.out + outcome.err
+    folder = lab.only_folder()
+    before = (folder / "journal.jsonl").read_bytes()
+    for words in ((), ("--accept-code",)):
+        again = lab.run("resume", folder.name, *words)
+        assert again.code == 2
+        assert key in again.err
+    assert (folder / "journal.jsonl").read_bytes() == before

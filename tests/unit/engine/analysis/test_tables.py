@@ -83,6 +83,7 @@ def test_one_row_a_trial_also_of_those_that_never_ended() -> None:
         *("steps_to_target", "samples_to_target", "seconds_to_target", "selected"),
         *("stacked", "sgd_noise_scale", "sharpness", "device"),
         *("noise_signal_train", "noise_scale_train", "lr_reached", "accepted_code"),
+        "own_optimizer",
     }
     assert {key: rows[3][key] for key in ("epochs", "steps", "samples", "reason")} == {
         "epochs": "0",

@@ -166,3 +166,10 @@ def test_modules_that_are_imported_late_are_added_once() -> None:
     assert task
     assert task.facts == facts
     assert sweep(ev.CodeLoaded(name="unknown", digests=())).strange == 0
+
+
+def test_a_table_says_that_the_preset_does_not_name_the_optimizer() -> None:
+    for own in (False, True):
+        state = sweep(ready(replace(KNOWN, own_optimizer=own)), started("b2-s0"))
+        rows = csv.DictReader(to_csv(trial_columns(state), trial_rows(state)).splitlines())
+        assert {row["own_optimizer"] for row in rows} == {str(own).lower()}

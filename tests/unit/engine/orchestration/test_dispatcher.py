@@ -21,6 +21,8 @@ from batchscope.engine.planning.plan import Plan, for_members, make_plan
 from batchscope.engine.planning.stacking import StackTiming
 from batchscope.engine.processes import orders
 from batchscope.engine.sweeps import commands
+from batchscope.engine.task_table import TaskFacts
+from batchscope.engine.tasks.code_digests import CodeRefused
 from tests.unit.engine.conductor_fixtures import DATA, RAW, House, began
 
 RUNS: dict[str, Any] = {
@@ -260,3 +262,19 @@ async def test_a_trial_skipped_before_its_group_starts_keeps_the_folder(
     assert order.active == tuple(NAMES[1:])
     assert order.checkpoints == str(checkpoints.folder_of(tmp_path, "b64-s0+2"))
     assert statuses(house) == ["skipped", "finished", "finished"]
+
+
+async def test_two_workers_that_import_different_contents_stop_the_sweep(tmp_path: Path) -> None:
+    house, member = House(tmp_path, RUNS), Scripted([])
+    facts = TaskFacts(train=4, digests=(("mine.py", "1"),))
+    house.ledger.heard(
+        ev.DataReady(name="mine:make", train=4, test=0, shape=(0, 0, 0), digest="d", task=facts)
+    )
+    server = Dispatcher(house.ledger, house.queue, DATA, member.control, lambda: None, None)
+    late = ev.CodeLoaded(name="mine:make", digests=(("late.py", "2"),))
+    server._heard(late)
+    server._heard(late)
+    with pytest.raises(CodeRefused) as caught:
+        server._heard(ev.CodeLoaded(name="mine:make", digests=(("late.py", "3"),)))
+    assert caught.value.files == ("late.py",)
+    house.ledger.close()

@@ -12,6 +12,7 @@ from batchscope.engine.orchestration import data_fetch
 from batchscope.engine.sweeps.launcher import module_command
 from batchscope.engine.system.untrusted_files import decode_json
 from batchscope.engine.task_table import TaskTable
+from batchscope.engine.tasks.code_digests import CodeRefused
 from tests.broken.loaded_kinds import copied, line_of
 
 
@@ -81,3 +82,15 @@ async def test_a_wait_names_the_line(tmp_path: Path, monkeypatch: pytest.MonkeyP
         await data_fetch.inspect(table("sleeps-for-ever"), folder, write)
     begin = f"{table('sleeps-for-ever').name}: still running the task, at kinds.py, line "
     assert str(said.value).startswith(begin)
+
+
+async def test_a_module_that_may_not_be_run_stops_the_sweep(tmp_path: Path) -> None:
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    (tmp_path / "away.py").write_text("")
+    (folder / "late.py").symlink_to(tmp_path / "away.py")
+    (folder / "mine.py").write_text("def make(seed):\n    import late\n")
+    with pytest.raises(CodeRefused, match=r"late\.py.*link") as caught:
+        await data_fetch.inspect(TaskTable(use="mine:make"), str(folder), lambda _: None)
+    assert caught.value.files == ("late.py",)
+    assert caught.value.exit_code == 2

@@ -422,3 +422,55 @@ def test_a_stored_sweep_of_a_task_that_was_moved_to_a_cluster_is_refused(
     (folder / launch_file.LAUNCH).write_bytes(launch_file.encoded(launch))
     with pytest.raises(UsageProblem, match=r"not possible with \[task\] yet"):
         start_conductor(folder)
+
+
+def foreign(code: Path, elsewhere: Path, *assignments: str) -> Preset:
+    """Return a preset of another folder that names the code by its path."""
+    preset_in(code)
+    elsewhere.mkdir(mode=0o755)
+    text = PRESET.replace("[task]\n", f'[task]\npath = "{code}"\n')
+    (elsewhere / "mine.toml").write_text(text)
+    return load_preset(elsewhere / "mine.toml", assignments)
+
+
+def test_a_preset_from_elsewhere_does_not_use_the_trust_of_a_folder(home: Path, code: Path) -> None:
+    elsewhere = code.parent / "elsewhere"
+    preset = foreign(code, elsewhere)
+    trust(home, code)
+    with pytest.raises(NotTrusted, match="mine:make") as caught:
+        check_preset(home, preset)
+    assert caught.value.folder == elsewhere
+    check_preset(home, preset, own=elsewhere)  # the folder of the user's own presets
+    question = trust_question(home, preset)
+    assert question
+    assert (question.folder, question.runs, question.refused) == (elsewhere, "mine:make", False)
+    allow(home, question)
+    check_preset(home, preset)
+    assert trust_question(home, preset) is None
+    revoke(home, code)
+    with pytest.raises(NotTrusted) as caught:  # its own folder is not enough either
+        check_preset(home, preset)
+    assert caught.value.folder == code
+
+
+def test_a_folder_that_is_named_on_the_command_line_is_not_asked_about_twice(
+    home: Path, code: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = code.parent / "elsewhere"
+    preset = foreign(code, elsewhere, f"task.path={code}")
+    trust(home, code)
+    check_preset(home, preset)
+    monkeypatch.chdir(elsewhere)
+    check_preset(home, load_preset(elsewhere / "mine.toml"))  # one's current folder
+
+
+def test_the_function_that_is_run_is_named(home: Path, code: Path) -> None:
+    preset = preset_in(code)
+    with pytest.raises(NotTrusted, match="mine:make"):
+        check_preset(home, preset)
+    question = trust_question(home, preset)
+    assert question
+    assert question.runs == "mine:make"
+    of_sweep = sweep_question(stored(home, preset))
+    assert of_sweep
+    assert of_sweep.runs == "mine:make"

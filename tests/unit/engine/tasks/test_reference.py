@@ -89,3 +89,12 @@ def test_what_is_no_python_is_refused_in_words(content: bytes, folder: Path) -> 
     (folder / "mine.py").write_bytes(content)
     with pytest.raises(UsageProblem, match="no valid Python"):
         parameters_of(find_task("mine:make", folder))
+
+
+def test_a_setting_that_is_written_wrong_is_suggested(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("def make(seed, width=1): ...\n")
+    task = find_task("mine:make", tmp_path)
+    with pytest.raises(UsageProblem, match=r"did you mean task\.loaders"):
+        check_arguments(task, ["loader"])
+    with pytest.raises(UsageProblem, match="did you mean 'width'"):
+        check_arguments(task, ["widht"])

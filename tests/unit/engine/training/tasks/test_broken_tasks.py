@@ -126,7 +126,7 @@ AT_THE_FUNCTION = {
     "empty": "Task(train=…): there are no samples in it",
     "no-text": "expected tensors or a data set with __len__ and __getitem__, got a value that "
     "cannot be shown (NoText)",
-    "arrays": "these are arrays of numpy; give tensors",
+    "arrays": "write torch.as_tensor",
     "unequal": "its tensors differ in their number of samples: 39, 40",
     "generator": "expected tensors or a data set with __len__ and __getitem__, got <generator",
     "growing-buffer": "the buffer cache had the shape (1,) and has the shape",

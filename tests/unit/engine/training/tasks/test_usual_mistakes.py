@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from batchscope.engine.task import Task, TaskProblem
 from batchscope.engine.tasks.code_digests import CodeDigests
+from batchscope.engine.training.tasks.beginning import Beginning
 from batchscope.engine.training.tasks.check_row import start_row
 from batchscope.engine.training.tasks.cut_comparison import compared, is_random
 from batchscope.engine.training.tasks.data_check import DataCheck
@@ -199,3 +200,64 @@ def test_a_module_that_takes_long_to_import_is_told_of() -> None:
     assert row.verdict == "note"
     assert "17 s" in row.text
     assert "__main__" in row.text
+
+
+def looked(of: Task, began_in_training: bool = True, known: bool = False) -> list[str]:
+    """Return what a sweep notes of a task before its first step."""
+    notes: list[str] = []
+    Beginning(of, TaskData("train", of.train, of.collate), began_in_training, known).look(
+        notes.append
+    )
+    return notes
+
+
+def mean_metric(model: nn.Module, batch: Pair) -> tuple[Tensor, int]:
+    total, weight = loss(model, batch)
+    return total / weight, weight
+
+
+def rare(model: nn.Module, batch: Pair) -> tuple[Tensor, Tensor]:
+    return model(batch[0]).sum() * 0.0, torch.tensor(0.0)
+
+
+def restoring(model: nn.Module, batch: Pair) -> tuple[Tensor, int]:
+    model.train()
+    return loss(model, batch)
+
+
+class Unsteady:
+    """A data set that draws from a generator of its own."""
+
+    def __init__(self) -> None:
+        self._own = np.random.default_rng(0)
+
+    def __len__(self) -> int:
+        return 32
+
+    def __getitem__(self, number: int) -> Pair:
+        return X[number] + float(self._own.random()), X[number].sum()
+
+
+def test_a_sweep_notes_nothing_of_a_task_that_is_right() -> None:
+    assert looked(task(metrics={"rare": rare})) == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "word"),
+    [
+        ({"metrics": {"mse": mean_metric}}, "mean"),
+        ({"metrics": {"mse": restoring}}, "mode of the model"),
+        ({"optimizer": lambda groups, lr: torch.optim.LBFGS([*groups[0]["params"]], lr)}, "LBFGS"),
+        ({"split": lambda batch, parts: [batch] * parts}, "split"),
+    ],
+)
+def test_a_sweep_refuses_what_would_make_figures_wrong(changed: dict[str, Any], word: str) -> None:
+    with pytest.raises(TaskProblem, match=word):
+        looked(task(**changed))
+
+
+def test_a_sweep_notes_what_restricts_figures() -> None:
+    (note,) = looked(task(), began_in_training=False)
+    assert "evaluation mode" in note
+    (note,) = looked(task(train=Unsteady()))
+    assert "when it is read again" in note
