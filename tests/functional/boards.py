@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from textual.app import App
 from textual.pilot import Pilot
+from textual.widget import Widget
 
 from batchscope.tui.app import BatchscopeApp
 from batchscope.tui.screens.board import BoardScreen
@@ -47,7 +48,13 @@ async def until(pilot: Pilot[str], happened: Callable[[], bool]) -> None:
 
 def screen_text(app: App[str]) -> str:
     """Return the visible texts of the screen, from top to bottom."""
-    return "\n".join(rows.text for rows in app.screen.query(Rows) if rows.display)
+    return "\n".join(rows.text for rows in app.screen.query(Rows) if _seen(rows))
+
+
+def _seen(widget: Widget) -> bool:
+    """Return whether neither a widget nor what it is in is hidden."""
+    around = (each for each in widget.ancestors_with_self if isinstance(each, Widget))
+    return all(each.display for each in around)
 
 
 def part(app: App[str], name: str) -> str:
