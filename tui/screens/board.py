@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from textual import events
@@ -14,6 +15,7 @@ from batchscope.engine.journal.sweep_state import TrialState
 from batchscope.tui.config.commands import Command, bindings
 from batchscope.tui.config.keymap import commands_at
 from batchscope.tui.config.panes import PANE_KEYS, PANES, SHOWN_PANE_KEYS, TILES, Tile
+from batchscope.tui.panes.bars.pane import BarsPane
 from batchscope.tui.panes.base import Pane
 from batchscope.tui.panes.curves.pane import CurvesPane
 from batchscope.tui.panes.pane_factory import new_pane
@@ -22,9 +24,11 @@ from batchscope.tui.panes.trials.pane import TrialsPane, summary
 from batchscope.tui.render.styled_text import Row, row, width_of
 from batchscope.tui.screens import board_header
 from batchscope.tui.screens.board_overlay import OverlayScreen
+from batchscope.tui.screens.figure_chooser import FigureChooser
 from batchscope.tui.terminal import escapes
 from batchscope.tui.terminal.captures import COPIES, keep, short_path
 from batchscope.tui.theme.palette import BARE, Appearance
+from batchscope.tui.viewmodel.focus import Entry, Focus
 from batchscope.tui.viewmodel.journal_follower import JournalFollower
 from batchscope.tui.viewmodel.view import View
 from batchscope.tui.widgets.key_hints import hint_targets, hints
@@ -34,6 +38,10 @@ POLL_SECONDS = 0.4
 DRAW_SECONDS = 1.0
 PAINT_SECONDS = 0.5
 LEFT = "59%"
+FOCUSING = ("hide", "isolate")
+"""The actions on the selected configuration, which the curves and the trials select."""
+UNPICKED = f"Select a configuration first: ↑ ↓ in pane {PANE_KEYS['curves']}"
+UNPICKED += f", or a trial in pane {PANE_KEYS['trials']}"
 
 
 class BoardScreen(OverlayScreen):
@@ -261,12 +269,24 @@ class BoardScreen(OverlayScreen):
         return hints(self._fitting(), first, width)
 
     def _fitting(self) -> list[Command]:
-        """Return the commands that apply now."""
-        return [
-            command.now(self.view.phase)
+        """Return the commands that apply now, those on a configuration selected in a legend first.
+
+        The commands on a configuration are also those of the pane of trials.
+        """
+        fitting = [
+            replace(command.now(self.view.phase), late=command.late and not self.curves.selected)
+            if command.action in FOCUSING
+            else command.now(self.view.phase)
             for command in commands_at("board", self.batchscope.settings.keys)
-            if command.pane in (None, self.current.NAME) and self.fits(command)
+            if (
+                command.pane in (None, self.current.NAME)
+                or (command.action in FOCUSING and self.current.NAME == "trials")
+            )
+            and self.fits(command)
         ]
+        if self.current is self.curves and self.curves.selected:
+            fitting.sort(key=lambda command: command.action not in FOCUSING)
+        return fitting
 
     def say(self, text: str) -> None:
         """Show a message in the last line until the next key."""
@@ -298,6 +318,8 @@ class BoardScreen(OverlayScreen):
             self.enlarged = not self.enlarged
         self._go(event.pane)
         self._arrange()
+        if event.answer:
+            self.say(event.answer)
 
     def action_next(self, step: int) -> None:
         """Go to the next pane in the order of the tabs."""
@@ -335,6 +357,51 @@ class BoardScreen(OverlayScreen):
         else:
             pane.top = None
             self._go(pane)
+            self._arrange()
+
+    def action_figures(self, name: str) -> None:
+        """Ask for the metric that a pane draws, from the list of all of them."""
+        pane = self.panes[name]
+        assert isinstance(pane, CurvesPane | BarsPane)
+        if not self.view.loaded:
+            self.say("The sweep is still being loaded")
+            return
+
+        def choose(figure: str | None) -> None:
+            if figure is not None and figure in pane.figure_names:
+                pane.choose_figure(figure)
+                self._go(pane)
+                self._arrange()
+
+        chooser = FigureChooser(f"Metric of the {name}", pane.figure_names, pane.figure_name)
+        self.app.push_screen(chooser, choose)
+
+    def action_hide(self) -> None:
+        """Hide the selected configuration in all panes, or show it again."""
+        entry = self._picked()
+        self._focused(self.curves.hide(entry) if entry else UNPICKED)
+
+    def action_isolate(self) -> None:
+        """Show the selected configuration alone; if any is hidden, show all."""
+        entry = self._picked()
+        if self.view.focus.hidden:
+            self.view.focus = Focus()
+            self._focused("")
+        else:
+            self._focused(self.curves.isolate(entry) if entry else UNPICKED)
+
+    def _picked(self) -> Entry | None:
+        """Return the selected configuration of the current pane, if there is one."""
+        if self.current is self.curves:
+            return self.curves.selected
+        trial = self.trial()
+        return ("", trial.configuration) if trial else None
+
+    def _focused(self, answer: str) -> None:
+        """Draw all panes after configurations were hidden or shown, or show why none was."""
+        if answer:
+            self.say(answer)
+        else:
             self._arrange()
 
     def action_move(self, rows: int) -> None:

@@ -16,6 +16,7 @@ def epoch_time_rows(view: View, label: int, width: int) -> list[Row]:
     """Return a bar for each configuration with a whole epoch, and a line about the timing."""
     stamp = tuple(view.reached(name) for name in view.preferred), *view.preferred
     times = view.once("times", (stamp, len(view.state.data)), lambda: epoch_times(view.state))
+    times = [time for time in times if not view.focus.hides(time.configuration)]
     if not times:
         return []
     longest = max(time.seconds for time in times)
