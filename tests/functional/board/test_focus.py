@@ -106,6 +106,17 @@ async def test_what_is_hidden_is_in_no_pane_and_dim_among_the_trials(
         assert [("· " in line) for line in rows] == [False, True, False, False]
 
 
+async def test_a_speedup_over_a_hidden_batch_size_is_not_shown(home: Path) -> None:
+    app = board_on(finished_sweep(home))
+    async with app.run_test(size=SMALL) as pilot:
+        board = await loaded(pilot)
+        await press(pilot, "down", "down", "space", "2")
+        lines = board.panes["bars"].text.splitlines()
+        ratios = {label: next(x for x in lines if f" {label} " in x) for label in ("128", "512")}
+        assert "÷" not in ratios["128"], "32 is hidden"
+        assert "÷" in ratios["512"]
+
+
 async def test_the_selected_trial_is_a_configuration_too(home: Path) -> None:
     app = board_on(finished_sweep(home))
     async with app.run_test(size=SMALL) as pilot:
