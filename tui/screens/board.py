@@ -15,7 +15,6 @@ from batchscope.engine.journal.sweep_state import TrialState
 from batchscope.tui.config.commands import Command, bindings
 from batchscope.tui.config.keymap import commands_at
 from batchscope.tui.config.panes import PANE_KEYS, PANES, SHOWN_PANE_KEYS, TILES, Tile
-from batchscope.tui.panes.bars.pane import BarsPane
 from batchscope.tui.panes.base import Pane
 from batchscope.tui.panes.curves.pane import CurvesPane
 from batchscope.tui.panes.pane_factory import new_pane
@@ -23,12 +22,10 @@ from batchscope.tui.panes.tiling import GRID_COLUMNS, GRID_ROWS, RIGHT, Heights,
 from batchscope.tui.panes.trials.pane import TrialsPane, summary
 from batchscope.tui.render.styled_text import Row, row, width_of
 from batchscope.tui.screens import board_header
-from batchscope.tui.screens.board_overlay import OverlayScreen
-from batchscope.tui.screens.figure_chooser import FigureChooser
+from batchscope.tui.screens.board_focus import FOCUSING, FocusScreen
 from batchscope.tui.terminal import escapes
 from batchscope.tui.terminal.captures import COPIES, keep, short_path
 from batchscope.tui.theme.palette import BARE, Appearance
-from batchscope.tui.viewmodel.focus import Entry, Focus
 from batchscope.tui.viewmodel.journal_follower import JournalFollower
 from batchscope.tui.viewmodel.view import View
 from batchscope.tui.widgets.key_hints import hint_targets, hints
@@ -38,13 +35,9 @@ POLL_SECONDS = 0.4
 DRAW_SECONDS = 1.0
 PAINT_SECONDS = 0.5
 LEFT = "59%"
-FOCUSING = ("hide", "isolate")
-"""The actions on the selected configuration, which the curves and the trials select."""
-UNPICKED = f"Select a configuration first: ↑ ↓ in pane {PANE_KEYS['curves']}"
-UNPICKED += f", or a trial in pane {PANE_KEYS['trials']}"
 
 
-class BoardScreen(OverlayScreen):
+class BoardScreen(FocusScreen):
     """The panes of one sweep, drawn from its journal. It stores no data itself."""
 
     PLACE = "board"
@@ -357,51 +350,6 @@ class BoardScreen(OverlayScreen):
         else:
             pane.top = None
             self._go(pane)
-            self._arrange()
-
-    def action_figures(self, name: str) -> None:
-        """Ask for the metric that a pane draws, from the list of all of them."""
-        pane = self.panes[name]
-        assert isinstance(pane, CurvesPane | BarsPane)
-        if not self.view.loaded:
-            self.say("The sweep is still being loaded")
-            return
-
-        def choose(figure: str | None) -> None:
-            if figure is not None and figure in pane.figure_names:
-                pane.choose_figure(figure)
-                self._go(pane)
-                self._arrange()
-
-        chooser = FigureChooser(f"Metric of the {name}", pane.figure_names, pane.figure_name)
-        self.app.push_screen(chooser, choose)
-
-    def action_hide(self) -> None:
-        """Hide the selected configuration in all panes, or show it again."""
-        entry = self._picked()
-        self._focused(self.curves.hide(entry) if entry else UNPICKED)
-
-    def action_isolate(self) -> None:
-        """Show the selected configuration alone; if any is hidden, show all."""
-        entry = self._picked()
-        if self.view.focus.hidden:
-            self.view.focus = Focus()
-            self._focused("")
-        else:
-            self._focused(self.curves.isolate(entry) if entry else UNPICKED)
-
-    def _picked(self) -> Entry | None:
-        """Return the selected configuration of the current pane, if there is one."""
-        if self.current is self.curves:
-            return self.curves.selected
-        trial = self.trial()
-        return ("", trial.configuration) if trial else None
-
-    def _focused(self, answer: str) -> None:
-        """Draw all panes after configurations were hidden or shown, or show why none was."""
-        if answer:
-            self.say(answer)
-        else:
             self._arrange()
 
     def action_move(self, rows: int) -> None:
