@@ -45,12 +45,29 @@ PANES = (
         "top",
         commands=(
             pane_key(
-                "y", "y Y", "Curves: next metric", "metric", "Next or previous metric",
+                "y", "y", "Curves: choose the metric", "metric",
+                "Choose the metric from a list; typing searches it by name",
+                "figures('curves')", id="curves-figures",
+            ),
+            pane_key(
+                "Y", "Y", "Curves: next metric", "", "Next metric; alt+y goes to the previous one",
                 "turn('curves', 'figure', 1)", id="curves-next-figure",
             ),
             pane_key(
-                "Y", "", "Curves: previous metric", "", "Previous metric",
+                "alt+y", "", "Curves: previous metric", "", "Previous metric",
                 "turn('curves', 'figure', -1)", id="curves-previous-figure",
+            ),
+            pane_key(
+                "space", "space", "Hide the configuration", "hide",
+                "Hide or show, in all panes, the configuration that ↑ ↓ select in the legend, or "
+                "that of the selected trial; a click in the legend does the same",
+                "hide", late=True, id="hide-configuration",
+            ),
+            pane_key(
+                "i", "i", "Isolate the configuration", "isolate",
+                "Show the selected configuration alone in all panes; again: all. A double click in "
+                "the legend does the same",
+                "isolate", late=True, id="isolate-configuration",
             ),
             pane_key(
                 "x", "x", "Curves: x axis", "axis",
@@ -119,12 +136,16 @@ PANES = (
         "lower left",
         commands=(
             pane_key(
-                "b", "b B", "Bars: next metric", "metric",
-                "Next or previous metric, one bar per configuration",
+                "b", "b", "Bars: choose the metric", "metric",
+                "Choose the metric from a list, one bar per configuration; typing searches it",
+                "figures('bars')", id="bars-figures",
+            ),
+            pane_key(
+                "B", "B", "Bars: next metric", "", "Next metric; alt+b goes to the previous one",
                 "turn('bars', 'figure', 1)", id="bars-next-figure",
             ),
             pane_key(
-                "B", "", "Bars: previous metric", "", "Previous metric",
+                "alt+b", "", "Bars: previous metric", "", "Previous metric",
                 "turn('bars', 'figure', -1)", id="bars-previous-figure",
             ),
         ),

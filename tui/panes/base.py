@@ -21,6 +21,7 @@ COPIED_COLUMNS, COPIED_ROWS = 120, 1000
 Line = Sequence[object]
 """The cells of one row of a copied table."""
 BESIDE = 6  # columns of a frame around its heading
+LEFT_OF = MARGIN // 2
 
 
 class Pane(Rows):
@@ -32,11 +33,14 @@ class Pane(Rows):
     """
 
     class Clicked(Message):
-        """Sent when a pane is clicked; `twice` if it was a double click."""
+        """Sent when a pane is clicked; `twice` if that was a double click on no part of its own.
 
-        def __init__(self, pane: "Pane", twice: bool) -> None:
+        `answer` says why the click changed nothing.
+        """
+
+        def __init__(self, pane: "Pane", twice: bool, answer: str = "") -> None:
             super().__init__()
-            self.pane, self.twice = pane, twice
+            self.pane, self.twice, self.answer = pane, twice, answer
 
     NAME: ClassVar[str]
     TITLE: ClassVar[str]
@@ -164,6 +168,14 @@ class Pane(Rows):
     def pick(self, at: int) -> None:
         """Select the row of the content with this number, where rows can be selected."""
 
+    def pressed(self, at: int, column: int, twice: bool) -> str | None:
+        """Act on a click on a cell of the content that stands for something of its own.
+
+        Returns:
+            None if the cell stands for nothing; else why nothing changed, or an empty text.
+        """
+        return None
+
     def on_click(self, event: events.Click) -> None:
         """Select the row under the mouse, and become the current pane."""
         width, height = self._inner()
@@ -171,9 +183,13 @@ class Pane(Rows):
         room = height - above - len(self.foot(width, height))
         at = event.y - above - (1 if self.boxed or self.size.height >= CAPTION_FROM else 0)
         total = len(self.body(width, room))
+        twice, answer = event.chain == 2, None
         if 0 <= at < min(room, total):
-            self.pick(self._top(total, room) + at)
-        self.post_message(self.Clicked(self, event.chain == 2))
+            at += self._top(total, room)
+            answer = self.pressed(at, event.x - (LEFT_OF if self.boxed else 1), twice)
+            if answer is None:
+                self.pick(at)
+        self.post_message(self.Clicked(self, twice and answer is None, answer or ""))
 
     def on_mouse_scroll_down(self, _: events.MouseScrollDown) -> None:
         """Scroll down."""
@@ -190,7 +206,8 @@ class Pane(Rows):
     def _wanted(self) -> tuple[object, ...]:
         """Return all values that the drawing depends on, the size first."""
         moved = tuple(self.view.moved[topic] for topic in self.TOPICS)
-        return (self.size, moved, self.boxed, self.current, self.top, self.others, self.options())
+        seen = self.top, self.others, self.view.focus
+        return (self.size, moved, self.boxed, self.current, *seen, self.options())
 
     def _inner(self) -> tuple[int, int]:
         width, height = self.size

@@ -48,7 +48,7 @@ class MemoryPane(Pane):
             "configuration", "batch size", "micro-batch size", "accumulation steps",
             "peak bytes", "samples per second (steps)", "reason", "samples per second (epochs)",
         )  # fmt: skip
-        for name in view.order:
+        for name in view.shown:
             trials = [each for each in view.state.replicates(name) if each.id in view.state.plans]
             if trials:
                 plan, shape = view.state.plans[trials[0].id], chosen_shape(view.state, trials[0])
@@ -94,7 +94,7 @@ class MemoryPane(Pane):
     def _plans(self, width: int) -> list[Row]:
         state = self.view.state
         known = []
-        for name in self.view.order:
+        for name in self.view.shown:
             trials = [trial for trial in state.replicates(name) if trial.id in state.plans]
             if trials:
                 known.append((name, trials))

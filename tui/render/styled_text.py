@@ -55,6 +55,11 @@ def fit(line: Row, width: int) -> Row:
     return (*line, (" " * missing, "")) if missing > 0 else line
 
 
+def dimmed(line: Row) -> Row:
+    """Return the row in the style of what matters little."""
+    return tuple((text, "dim") for text, _ in line)
+
+
 def spread(left: Row, right: Row, width: int) -> Row:
     """Return a row with texts at both ends; `left` is cut if there is too little room."""
     room = width - width_of(right)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from textual import events
@@ -21,7 +22,7 @@ from batchscope.tui.panes.tiling import GRID_COLUMNS, GRID_ROWS, RIGHT, Heights,
 from batchscope.tui.panes.trials.pane import TrialsPane, summary
 from batchscope.tui.render.styled_text import Row, row, width_of
 from batchscope.tui.screens import board_header
-from batchscope.tui.screens.board_overlay import OverlayScreen
+from batchscope.tui.screens.board_focus import FOCUSING, FocusScreen
 from batchscope.tui.terminal import escapes
 from batchscope.tui.terminal.captures import COPIES, keep, short_path
 from batchscope.tui.theme.palette import BARE, Appearance
@@ -36,7 +37,7 @@ PAINT_SECONDS = 0.5
 LEFT = "59%"
 
 
-class BoardScreen(OverlayScreen):
+class BoardScreen(FocusScreen):
     """The panes of one sweep, drawn from its journal. It stores no data itself."""
 
     PLACE = "board"
@@ -261,12 +262,24 @@ class BoardScreen(OverlayScreen):
         return hints(self._fitting(), first, width)
 
     def _fitting(self) -> list[Command]:
-        """Return the commands that apply now."""
-        return [
-            command.now(self.view.phase)
+        """Return the commands that apply now, those on a configuration selected in a legend first.
+
+        The commands on a configuration are also those of the pane of trials.
+        """
+        fitting = [
+            replace(command.now(self.view.phase), late=command.late and not self.curves.selected)
+            if command.action in FOCUSING
+            else command.now(self.view.phase)
             for command in commands_at("board", self.batchscope.settings.keys)
-            if command.pane in (None, self.current.NAME) and self.fits(command)
+            if (
+                command.pane in (None, self.current.NAME)
+                or (command.action in FOCUSING and self.current.NAME == "trials")
+            )
+            and self.fits(command)
         ]
+        if self.current is self.curves and self.curves.selected:
+            fitting.sort(key=lambda command: command.action not in FOCUSING)
+        return fitting
 
     def say(self, text: str) -> None:
         """Show a message in the last line until the next key."""
@@ -298,6 +311,8 @@ class BoardScreen(OverlayScreen):
             self.enlarged = not self.enlarged
         self._go(event.pane)
         self._arrange()
+        if event.answer:
+            self.say(event.answer)
 
     def action_next(self, step: int) -> None:
         """Go to the next pane in the order of the tabs."""

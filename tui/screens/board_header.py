@@ -34,6 +34,7 @@ def status(view: View, name: str, width: int) -> Row:
     result = _result(view)
     if result and whole >= len(result):
         state = row("  ", (result, ""), *state)
+    state = row(*_shown(view, width - width_of(_name(view, name)) - width_of(state)), *state)
     named = row((" claims", "dim"), *verdicts, *state)
     room = width - width_of(_name(view, name)) - 1
     return named if verdicts and width_of(named) <= room else state
@@ -43,6 +44,13 @@ def _name(view: View, name: str) -> Row:
     opened = view.state.opened
     preset = printable(opened.preset if opened else name)
     return row((" batchscope", "accent"), "  ", (preset, "strong"))
+
+
+def _shown(view: View, room: int) -> Row:
+    """Return how many configurations are shown, if some are hidden, and what shows all."""
+    count = view.shown_count
+    texts = (f"  {count}, i shows all", f"  {count}") if count else ()
+    return row(*((text, "warn") for text in texts if len(text) <= room))[:1]
 
 
 def _result(view: View) -> str:

@@ -5,7 +5,7 @@ marker together with its label.
 """
 
 import string
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from batchscope.engine.errors import printable
 from batchscope.engine.spec import Configuration
@@ -14,6 +14,8 @@ from batchscope.tui.render.styled_text import Row, cell, row
 GLYPHS = "●▲■◆▼○△□◇▽"
 LETTERS = string.ascii_uppercase
 """The markers for ASCII only."""
+HIDDEN = "·"
+"""The marker of a configuration that the viewer has hidden."""
 COLOURS = 8
 
 
@@ -29,6 +31,11 @@ class Mark:
         """Return marker and label as the first columns of a table; numbers align to the right."""
         named = cell(self.label, width, right=self.label.replace(",", "").isdigit())
         return row((self.glyph, self.style), " ", named, " ")
+
+    @property
+    def off(self) -> "Mark":
+        """The mark while the configuration is hidden."""
+        return replace(self, glyph=HIDDEN, style="dim")
 
     @property
     def faint(self) -> str:

@@ -19,6 +19,7 @@ from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.metrics.primary_metric import PrimaryMetric, primary_metric
 from batchscope.tui.theme.palette import BARE, Appearance
 from batchscope.tui.viewmodel.activity import trains
+from batchscope.tui.viewmodel.focus import Focus
 from batchscope.tui.viewmodel.journal_follower import JournalUpdate
 from batchscope.tui.viewmodel.marks import GLYPHS, LETTERS, Mark, marks_for
 from batchscope.tui.viewmodel.quantities import Quantity, quantities_of
@@ -69,6 +70,7 @@ class View:
         self.findings = Findings()
         self.marks: dict[str, Mark] = {}
         self.order: list[str] = []
+        self.focus = Focus()
         self.moved: Counter[str] = Counter()
         self.now = clock()
         self._clock, self._skew = clock, 0.0
@@ -155,6 +157,24 @@ class View:
         """The configurations in order, without the candidates that were not chosen."""
         stamp = self.moved["trials"], len(self.order)
         return self.once("preferred", stamp, lambda: preferred(self.state))
+
+    @property
+    def shown(self) -> list[str]:
+        """The configurations in order, without those that the viewer has hidden."""
+        return [name for name in self.order if not self.focus.hides(name)]
+
+    @property
+    def all_hidden(self) -> str:
+        """What a pane says if every configuration is hidden; empty if one is shown."""
+        return "every configuration is hidden: i shows all" if self.order and not self.shown else ""
+
+    @property
+    def shown_count(self) -> str:
+        """How many configurations are shown, as `2 of 30 shown`; empty if all are."""
+        hidden = sum(self.focus.hides(name) for name in self.preferred)
+        if hidden:
+            return f"{len(self.preferred) - hidden} of {len(self.preferred)} shown"
+        return f"{len(self.focus.hidden)} hidden" if self.focus.hidden else ""
 
     @property
     def chosen(self) -> frozenset[str]:

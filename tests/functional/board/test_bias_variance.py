@@ -53,15 +53,15 @@ async def test_they_stand_behind_the_other_figures(home: Path) -> None:
     app = BatchscopeApp(folder.parent.parent, sweep=folder, clock=lambda: NOW)
     async with app.run_test(size=(80, 24)) as pilot:
         await loaded(pilot)
-        await pilot.press("2", "B", "B")
+        await pilot.press("2", "alt+b", "alt+b")
         lines = part(app, "pane-bars").splitlines()
         assert lines[0].startswith(" variance  mean ± half its 95 % interval")
         assert " 0.0067 n=3" in lines[1]  # of three seeds two stray on one of a hundred images
-        await pilot.press("B")
+        await pilot.press("alt+b")
         lines = part(app, "pane-bars").splitlines()
         assert lines[0].startswith(" bias  mean ± half its 95 % interval")
         assert " 0.0467 n=3" in lines[1]  # and there two of three main predictions are wrong
-        await pilot.press("B", "B", "B")
+        await pilot.press("alt+b", "alt+b", "alt+b")
         lines = part(app, "pane-bars").splitlines()
         assert lines[0].startswith(" gradient noise scale  over all seeds [95 % interval]")
         assert " 300 [300, 300]" in lines[1]

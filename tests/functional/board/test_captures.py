@@ -61,7 +61,7 @@ async def test_every_pane_can_be_copied(home: Path) -> None:
     with conductor_of(folder):
         async with app.run_test(size=SMALL) as pilot:
             await loaded(pilot)
-            for key in ("2", "b", "3", "4", "5", "6", "7"):
+            for key in ("2", "B", "3", "4", "5", "6", "7"):
                 await pilot.press(key, "c")
                 assert part(app, "hints").startswith(" Copied: ")
     found = {path.stem.rpartition("start-")[2]: table(path) for path in home.glob("copies/*")}

@@ -87,7 +87,7 @@ async def test_it_is_the_last_figure_across_batch_sizes(home: Path) -> None:
     folder = aimed_sweep(home)
     app = board_on(folder)
     async with app.run_test(size=SMALL) as pilot:
-        await shown(pilot, "B")
+        await shown(pilot, "alt+b")
         text = part(app, "pane-bars")
         found = find(load_state(folder)).critical_batch_size
         assert found is not None
@@ -100,21 +100,21 @@ async def test_it_is_the_last_figure_across_batch_sizes(home: Path) -> None:
         assert "noise scale: 3" in text
         for size, regime in zip(SIZES, ("perfect", "dim", "dim", "dim", "max"), strict=True):
             assert any(f" {size} " in line and regime in line for line in text.splitlines())
-        await pilot.press("b")
+        await pilot.press("B")
         assert part(app, "pane-bars").splitlines()[0].strip().startswith("epoch time")
 
 
 async def test_without_a_target_there_is_no_such_figure(home: Path) -> None:
     app = board_on(finished_sweep(home))
     async with app.run_test(size=SMALL) as pilot:
-        await shown(pilot, "B")
+        await shown(pilot, "alt+b")
         assert "cosine of successive gradients" in part(app, "pane-bars")
 
 
 async def test_a_size_that_missed_the_target_is_named(home: Path) -> None:
     app = board_on(aimed_sweep(home, missed=8))
     async with app.run_test(size=LARGE) as pilot:
-        await shown(pilot, "B")
+        await shown(pilot, "alt+b")
         text = part(app, "pane-bars")
         assert "Batch size 8 is left out: b8-s0 and 2 more did not reach the target" in text
 
@@ -123,7 +123,7 @@ async def test_a_size_that_missed_the_target_is_named(home: Path) -> None:
 async def test_it_can_be_had_in_ascii(home: Path, size: tuple[int, int]) -> None:
     app = board_on(aimed_sweep(home), ascii_only=True)
     async with app.run_test(size=size) as pilot:
-        await shown(pilot, "B")
+        await shown(pilot, "alt+b")
         text = part(app, "pane-bars")
         assert text.isascii()
         assert "+ critical batch size" in text
@@ -133,12 +133,12 @@ async def test_the_noise_scale_has_the_batch_sizes_beside_it(home: Path) -> None
     app = board_on(aimed_sweep(home))
     async with app.run_test(size=SMALL) as pilot:
         await loaded(pilot)
-        await pilot.press(*"yyyyyyy")
+        await pilot.press(*"YYYYYYY")
         text = part(app, "pane-curves")
         assert "  batch sizes ╌  over epochs" in text
         lines = [line for line in text.splitlines() if line[5:7] in ("│■", "│◆", "┤■", "┤◆")]
         assert len(lines) == 2, text  # 128 and 512 are the nearest to 400
-        await pilot.press("y")
+        await pilot.press("Y")
         assert "batch sizes" not in part(app, "pane-curves")
 
 
@@ -146,4 +146,4 @@ async def test_the_noise_scale_has_the_batch_sizes_beside_it(home: Path) -> None
 def test_picture_of_steps_against_samples(
     home: Path, snap_compare: Callable[..., bool], size: tuple[int, int]
 ) -> None:
-    assert snap_compare(board_on(aimed_sweep(home)), terminal_size=size, run_before=after("B"))
+    assert snap_compare(board_on(aimed_sweep(home)), terminal_size=size, run_before=after("alt+b"))

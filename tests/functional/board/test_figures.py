@@ -70,12 +70,12 @@ async def test_y_goes_through_all_figures_and_back(home: Path) -> None:
         await loaded(pilot)
         pictures = [curves(app)]
         for name in FIGURES:
-            await pilot.press("y")
+            await pilot.press("Y")
             assert curves(app).splitlines()[0].startswith(f" {name}  ")
             pictures.append(curves(app))
         assert pictures[0] == pictures[-1]
         assert len(set(pictures)) == len(FIGURES)
-        await pilot.press("Y")
+        await pilot.press("alt+y")
         assert FIGURES[-2] in curves(app)
 
 
@@ -83,7 +83,7 @@ async def test_the_frame_and_the_tab_name_the_figure(home: Path) -> None:
     app = board_on(finished_sweep(home))
     async with app.run_test(size=LARGE) as pilot:
         await loaded(pilot)
-        await pilot.press("y", "y", "y")
+        await pilot.press("Y", "Y", "Y")
         assert curves(app).startswith("╭ distance from init ── ±1 sd ⢂  over epochs, linear ─")
         await pilot.resize_terminal(*SMALL)
         await until(pilot, lambda: "1 distance 2 time 3 memory" in part(app, "tabs"))
@@ -116,7 +116,7 @@ async def test_every_figure_has_a_logarithm_of_x_and_of_y(home: Path) -> None:
     app = board_on(finished_sweep(home))
     async with app.run_test(size=SMALL) as pilot:
         await loaded(pilot)
-        await pilot.press("y", "x")
+        await pilot.press("Y", "x")
         pictures = [curves(app)]
         for told in ("x log", "y log", "linear"):
             await pilot.press("l")
@@ -130,9 +130,9 @@ async def test_what_has_no_logarithm_is_left_out_and_told(home: Path) -> None:
     app = board_on(gaps(home, 0.02, -0.01))
     async with app.run_test(size=SMALL) as pilot:
         await loaded(pilot)
-        await pilot.press("y", "y", "l", "l")
+        await pilot.press("Y", "Y", "l", "l")
         assert "generalization gap  over epochs, y log, values ≤ 0" in curves(app)
-        await pilot.press("y")
+        await pilot.press("Y")
         assert "without" not in curves(app)
 
 
@@ -140,12 +140,12 @@ async def test_what_has_no_train_curve_says_so(home: Path) -> None:
     app = board_on(finished_sweep(home))
     async with app.run_test(size=SMALL) as pilot:
         await loaded(pilot)
-        await pilot.press("y")
+        await pilot.press("Y")
         assert "train ╌" in curves(app)
         before = curves(app)
         await pilot.press("t")
         assert curves(app) != before
-        await pilot.press("y")
+        await pilot.press("Y")
         assert "train" not in curves(app)
         assert "±1 sd ⢂" in curves(app)
         await pilot.press("t")
@@ -156,7 +156,7 @@ async def test_what_has_neither_train_curve_nor_spread_says_so(home: Path) -> No
     app = board_on(wide_sweep(home, 2))
     async with app.run_test(size=SMALL) as pilot:
         await loaded(pilot)
-        await pilot.press("y", "y", "t")
+        await pilot.press("Y", "Y", "t")
         assert "No train curve of the generalization gap, and no spread" in part(app, "hints")
 
 
@@ -165,7 +165,7 @@ async def test_distance_over_log_steps_has_its_fit_in_the_legend(home: Path) -> 
     app = board_on(folder)
     async with app.run_test(size=SMALL) as pilot:
         await loaded(pilot)
-        await pilot.press("y", "y", "y", "x", "l")
+        await pilot.press("Y", "Y", "Y", "x", "l")
         shown = curves(app)
         assert "d = a + b·ln steps" in shown
         state = load_state(folder)
@@ -190,7 +190,7 @@ async def test_a_fit_waits_for_three_epochs(home: Path) -> None:
     with conductor_of(recipe.folder):
         async with app.run_test(size=SMALL) as pilot:
             await loaded(pilot)
-            await pilot.press("y", "y", "y", "x", "l")
+            await pilot.press("Y", "Y", "Y", "x", "l")
             assert "8 –" in curves(app)
             recipe.epochs(trial, 3, first=3)
             await until(pilot, lambda: "R²" in curves(app))
@@ -215,7 +215,7 @@ async def test_the_best_known_accuracy_is_marked_where_it_is_near(home: Path) ->
         assert lines[named + 1].count("⠁ ⠁ ⠁") > 3
         await pilot.press("l", "l")
         assert "99.8 published" in curves(app)
-        await pilot.press("y")
+        await pilot.press("Y")
         assert "published" not in curves(app)
 
 
@@ -244,7 +244,7 @@ async def test_b_goes_through_the_figures_across_batch_sizes(home: Path) -> None
         first = part(app, "pane-bars")
         state = load_state(folder)
         for name, measure in BARS:
-            await pilot.press("b")
+            await pilot.press("B")
             lines = part(app, "pane-bars").splitlines()
             if measure in ("noise_scale", "gradient_cosine"):
                 assert f"no {name} was measured" in part(app, "pane-bars")
@@ -254,9 +254,9 @@ async def test_b_goes_through_the_figures_across_batch_sizes(home: Path) -> None
             for line, mean in zip(lines[1:], bars(state, measure).values(), strict=False):
                 assert line.endswith(f" n=3 ×{mean.normalized:.2f}")
                 assert ("±" in line) == (measure != "sgd_noise_scale")
-        await pilot.press("b")
-        assert part(app, "pane-bars") == first
         await pilot.press("B")
+        assert part(app, "pane-bars") == first
+        await pilot.press("alt+b")
         assert BARS[-1][0] in part(app, "pane-bars")
 
 
@@ -265,7 +265,7 @@ async def test_bars_are_as_long_as_the_means_and_tell_the_interval(home: Path) -
     app = board_on(folder)
     async with app.run_test(size=LARGE) as pilot:
         await loaded(pilot)
-        await pilot.press("2", "b", "b")
+        await pilot.press("2", "B", "B")
         assert "╭ test accuracy ──" in part(app, "pane-bars")
         lines = part(app, "pane-bars").splitlines()[1:5]
         found = list(bars(load_state(folder), "test_accuracy").values())
@@ -299,7 +299,7 @@ async def test_a_gap_below_zero_is_hatched_and_has_no_factor(home: Path) -> None
     app = board_on(gaps(home, 0.02, -0.01, 0.04, 0.0))
     async with app.run_test(size=SMALL) as pilot:
         await loaded(pilot)
-        await pilot.press("b", "b", "b")
+        await pilot.press("B", "B", "B")
         positive, negative, twice, none = part(app, "pane-bars").splitlines()[1:5]
         assert positive.count("█") == pytest.approx(twice.count("█") / 2, abs=1)
         assert negative.count("░") == pytest.approx(twice.count("█") / 4, abs=1)
@@ -331,13 +331,13 @@ async def test_bars_name_seeds_that_collapsed_or_have_no_value(home: Path) -> No
     app = board_on(recipe.folder)
     async with app.run_test(size=SMALL) as pilot:
         await loaded(pilot)
-        await pilot.press("b", "b")
+        await pilot.press("B", "B")
         shown = " ".join(part(app, "pane-bars").split())
         assert "8: 1 of 3 seeds collapsed or learned nothing: 1" in shown
         for _ in range(len(BARS)):
             if "gradient noise scale" in part(app, "pane-bars").splitlines()[0]:
                 break
-            await pilot.press("b")
+            await pilot.press("B")
         shown = " ".join(part(app, "pane-bars").split())
         assert "no value for 32" in shown
         assert "8: 1 without a value" in shown
@@ -354,7 +354,7 @@ async def test_bars_wait_for_a_trial_to_finish(home: Path) -> None:
     with conductor_of(recipe.folder):
         async with app.run_test(size=SMALL) as pilot:
             await loaded(pilot)
-            await pilot.press("b", "b")
+            await pilot.press("B", "B")
             assert "no trial has finished yet" in part(app, "pane-bars")
             recipe.epochs(trials[0], EPOCHS, first=6)
             recipe.end(trials[0])
@@ -378,4 +378,4 @@ def test_picture_of_gradient_values(home: Path, snap_compare: Callable[..., bool
 
 def test_picture_of_competitions(home: Path, snap_compare: Callable[..., bool]) -> None:
     app = board_on(probed_sweep(home, (8, 16, 64)))
-    assert snap_compare(app, terminal_size=LARGE, run_before=after("y", "y", "y", "g", "g", "g"))
+    assert snap_compare(app, terminal_size=LARGE, run_before=after("Y", "Y", "Y", "g", "g", "g"))

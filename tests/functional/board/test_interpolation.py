@@ -97,9 +97,9 @@ async def test_lines_and_sharpness_are_the_last_figures(
 ) -> None:
     app = board_on(sharp_sweep(home), ascii_only)
     async with app.run_test(size=size) as pilot:
-        text = await shown(pilot, "B")
+        text = await shown(pilot, "alt+b")
         assert "accuracy between solutions" in text
-        await pilot.press("B")
+        await pilot.press("alt+b")
         text = part(app, "pane-bars")
         first, second, alpha = ("A", "B", "a") if ascii_only else ("●", "▲", "α")
         assert "loss between solutions" in text
@@ -107,7 +107,7 @@ async def test_lines_and_sharpness_are_the_last_figures(
         for glyph in (first, second):
             assert any(glyph in line and "at" not in line for line in text.splitlines()), text
         assert text.isascii() == ascii_only
-        await pilot.press("B")
+        await pilot.press("alt+b")
         text = part(app, "pane-bars")
         assert "12.120" in text
         assert "24.240" in text
@@ -118,7 +118,7 @@ async def test_lines_and_sharpness_are_the_last_figures(
 async def test_what_is_drawn_can_be_copied(home: Path) -> None:
     app = board_on(sharp_sweep(home))
     async with app.run_test(size=SMALL) as pilot:
-        await shown(pilot, "B", "B")
+        await shown(pilot, "alt+b", "alt+b")
         pane = app.screen.current  # type: ignore[attr-defined]
         head, first, *rest = pane.copied().splitlines()
         assert head.split("\t") == ["alpha", "images", "loss", "standard deviation", "seeds"]
@@ -131,13 +131,13 @@ async def test_what_is_drawn_can_be_copied(home: Path) -> None:
 async def test_a_line_that_could_not_be_drawn_says_why(home: Path) -> None:
     app = board_on(sharp_sweep(home, drawn=False))
     async with app.run_test(size=SMALL) as pilot:
-        assert "no weights" in await shown(pilot, "B")
+        assert "no weights" in await shown(pilot, "alt+b")
 
 
 async def test_a_line_that_never_comes_is_not_waited_for(home: Path) -> None:
     app = board_on(sharp_sweep(home, status="diverged"))
     async with app.run_test(size=SMALL) as pilot:
-        told = await shown(pilot, "B")
+        told = await shown(pilot, "alt+b")
         assert "no line from b64-s0 to b512-s0: b64-s0 diverged and b512-s0 diverged" in told
         assert " yet" not in told
 
@@ -145,5 +145,5 @@ async def test_a_line_that_never_comes_is_not_waited_for(home: Path) -> None:
 async def test_without_them_there_are_no_such_figures(home: Path) -> None:
     app = board_on(finished_sweep(home))
     async with app.run_test(size=SMALL) as pilot:
-        text = await shown(pilot, "B")
+        text = await shown(pilot, "alt+b")
         assert "cosine of successive gradients" in text

@@ -26,8 +26,8 @@ pytestmark = pytest.mark.usefixtures("still")
 
 
 TURNS = (
-    "y",
     "Y",
+    "alt+y",
     "x",
     "l",
     "t",
@@ -36,8 +36,8 @@ TURNS = (
     "plus",
     "minus",
     "0",
-    "b",
     "B",
+    "alt+b",
     "g",
     "G",
     "f",
@@ -140,17 +140,18 @@ async def test_the_hints_are_those_of_the_pane(home: Path) -> None:
         await loaded(pilot)
         hints = part(app, "hints")
         assert hints == (
-            f" {SHOWN_PANE_KEYS} pane  y Y metric  x axis  l log  t train  m menu  e export"
+            f" {SHOWN_PANE_KEYS} pane  y metric  x axis  l log  t train  m menu  e export"
             "  ? help  q leave"
         )
         await pilot.press("2")
-        assert "  b B metric  m menu  e export  a add size  ? help  q leave" in part(app, "hints")
+        assert "  b metric  m menu  e export  a add size  ? help  q leave" in part(app, "hints")
         await pilot.press("4")
         assert "  g G view  f share  n normalize  [ ] moment  m menu" in part(app, "hints")
         assert part(app, "hints").endswith("  ? help  q leave")
         await pilot.press("5")
         assert part(app, "hints") == (
-            f" {SHOWN_PANE_KEYS} pane  m menu  e export  a add size  ? help  q leave"
+            f" {SHOWN_PANE_KEYS} pane  m menu  e export  space hide  i isolate  a add size"
+            "  ? help  q leave"
         ), "a trial that has finished is neither skipped nor run again"
 
 
@@ -172,6 +173,6 @@ async def test_any_figure_at_any_size(home: Path, size: tuple[int, int]) -> None
     async with app.run_test(size=SMALL) as pilot:
         board = await loaded(pilot)
         await pilot.resize_terminal(*size)
-        await pilot.press(*"yyylxlxlxlx", *"bbbbbbb", *"ffngnggg[[", "down", "end", "g")
+        await pilot.press(*"YYYlxlxlxlx", *"BBBBBBB", *"ffngnggg[[", "down", "end", "g")
         assert app.screen is board
         assert isinstance(board, BoardScreen)

@@ -34,7 +34,7 @@ async def test_the_board_says_why_there_is_no_noise_scale(lab: Lab) -> None:
         for _ in range(2 * len(QUANTITIES)):
             if "noise scale" in part(app, "pane-curves"):
                 break
-            await pilot.press("y")
+            await pilot.press("Y")
         await pilot.press("1")
         shown = " ".join(part(app, "pane-curves").split())
         assert "no gradient noise scale" in shown.lower()

@@ -47,7 +47,7 @@ from tests.functional.menu.menu_fixtures import listed, presets
 __all__ = ["home", "presets", "still"]
 pytestmark = pytest.mark.usefixtures("still", "presets")
 
-TURNS = ("y", "x", "l", "t", "v", "s", "left", "plus", "0", "b", "g", "f", "n", "]")
+TURNS = ("Y", "x", "l", "t", "v", "s", "left", "plus", "0", "B", "g", "f", "n", "]")
 PRESET = """\
 title = "Two sizes"
 seeds = 3

@@ -89,12 +89,12 @@ async def test_custom_keys_work_and_are_shown(home: Path) -> None:
     app = board_on(finished_sweep(home), UserSettings(keys=keys))
     async with app.run_test(size=SMALL) as pilot:
         await loaded(pilot)
-        assert part(app, "hints").startswith(f" {SHOWN_PANE_KEYS} pane  z Y metric  x axis")
+        assert part(app, "hints").startswith(f" {SHOWN_PANE_KEYS} pane  y metric  x axis")
         assert part(app, "hints").endswith("q menu  h f2 help  m leave")
         await pilot.press("z")
         assert "loss" in part(app, "pane-curves")
-        await pilot.press("y")
-        assert "y does nothing here" in part(app, "hints")
+        await pilot.press("Y")
+        assert "Y does nothing here" in part(app, "hints")
         await pilot.press("f2")
         assert isinstance(app.screen, Help)
         await pilot.press("x", "q")
@@ -116,9 +116,9 @@ async def test_in_ascii_every_pane_and_dialog_is(home: Path, size: tuple[int, in
                 "1",
                 "l",
                 "lt",
-                "y",
+                "Y",
                 "2",
-                "b",
+                "B",
                 "3",
                 "4",
                 "g",

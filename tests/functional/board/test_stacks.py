@@ -60,7 +60,7 @@ async def test_step_times_warn_where_stacks_differ(home: Path) -> None:
     app = board_on(stacked_sweep(home, STACKS))
     async with app.run_test(size=SMALL) as pilot:
         await loaded(pilot)
-        await pilot.press("2", "b")
+        await pilot.press("2", "B")
         told = " ".join(part(app, "pane-bars").split())
         assert "stacks of 1 and 3 replicates were timed: such times cannot be compared" in told
 

@@ -46,7 +46,7 @@ async def test_curves_bars_trials_and_findings_go_by_the_first_metric(home: Path
         curves = part(app, "pane-curves")
         assert "mae, lower is better" in curves.splitlines()[0]
         assert f"{mean_of(8):.4f}" in curves
-        await pilot.press("2", "2", "b", "b")
+        await pilot.press("2", "2", "B", "B")
         bars = part(app, "pane-bars")
         assert "test mae, lower is better" in bars
         assert f"{mean_of(128):.4f}" in bars
@@ -66,7 +66,7 @@ async def test_y_goes_through_the_metrics_of_the_task_and_has_no_accuracy(home: 
         seen = []
         for _ in range(20):
             seen.append(part(app, "pane-curves").splitlines()[0])
-            await pilot.press("y")
+            await pilot.press("Y")
         heads = [text.strip() for text in seen]
         assert heads[0].startswith("mae, lower is better")
         assert any(text.startswith("loss, lower is better") for text in heads)
@@ -81,7 +81,7 @@ async def test_a_task_with_an_accuracy_is_told_by_it(home: Path) -> None:
         await loaded(pilot)
         assert "accuracy" in part(app, "pane-curves").splitlines()[0]
         assert "better" not in part(app, "pane-curves").splitlines()[0]
-        await pilot.press("1", "1", "y", "y")
+        await pilot.press("1", "1", "Y", "Y")
         assert "mae, lower is better" in part(app, "pane-curves").splitlines()[0]
 
 
@@ -100,7 +100,7 @@ async def test_the_metrics_appear_once_the_function_has_been_run(home: Path) -> 
         board = await loaded(pilot)
         assert "results" in part(app, "pane-curves").splitlines()[0]
         assert "loss" not in part(app, "pane-trials").splitlines()[0]
-        await pilot.press("y")
+        await pilot.press("Y")
         chosen = part(app, "pane-curves").splitlines()[0]
         assert "loss" in chosen or "distance" in chosen
     assert not load_state(folder).data
@@ -123,7 +123,7 @@ async def test_tasks_without_a_common_metric_are_told_by_the_loss_everywhere(hom
         assert "kind = 'absolute' and 'ranked'" in findings
     async with board_on(folder).run_test(size=MIDDLE) as pilot:
         await loaded(pilot)
-        await pilot.press("2", "b", "b")
+        await pilot.press("2", "B", "B")
         bars = part(pilot.app, "pane-bars")
         lines = [each for each in bars.splitlines() if "kind" in each]
         assert len(lines) == 4

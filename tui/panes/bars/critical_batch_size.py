@@ -84,11 +84,12 @@ def _table(view: View, critical: Critical, width: int) -> list[Row]:
 
     A `?` says that the interval also allows another regime.
     """
-    if not critical.sizes:
+    shown = _shown(view, critical)
+    if not shown:
         return []
     label = view.label_width(LABEL_MOST, (size.configuration for size in critical.sizes))
     lines = [row((f"{'':>{label + 3}}{'steps':>8}{'samples':>10}  regime", "dim"))]
-    for size in critical.sizes:
+    for size in shown:
         doubt = "" if size.sure or size.regime == "undetermined" else "?"
         lines.append(
             row(
@@ -114,9 +115,9 @@ def _picture(
 ) -> list[Row]:
     """Return the picture, logarithmic on both axes: fewer steps cost samples and the reverse."""
     curve = _curve(critical)
-    marks = [_mark(view, size) for size in critical.sizes]
+    marks = [_mark(view, size) for size in _shown(view, critical)]
     level, hair = None, None
-    ends = [(at, up) for at, up, *_ in marks] + curve
+    ends = [(size.steps, size.samples) for size in critical.sizes] + curve
     if critical.steps_min and critical.samples_min:
         level = Level(critical.samples_min, "")
         hair = critical.steps_min
@@ -135,6 +136,11 @@ def _picture(
             grid.draw(Series(curve, "accent", letter=letter), x, y)
 
     return chart(draw, x, y, (width, height), marks, level, hair)
+
+
+def _shown(view: View, critical: Critical) -> list[Size]:
+    """Return the batch sizes that the viewer has not hidden; the fit is over all of them."""
+    return [size for size in critical.sizes if not view.focus.hides(size.configuration)]
 
 
 def _mark(view: View, size: Size) -> Marker:

@@ -1,5 +1,7 @@
 """Epoch times as bars, with the speedup of each batch size over the next smaller one."""
 
+from dataclasses import replace
+
 from batchscope.engine.analysis.figures import EpochTime, epoch_times
 from batchscope.engine.analysis.stack_times import stack_mark, stack_note, stacked
 from batchscope.tui.render.block_bars import bar
@@ -16,6 +18,7 @@ def epoch_time_rows(view: View, label: int, width: int) -> list[Row]:
     """Return a bar for each configuration with a whole epoch, and a line about the timing."""
     stamp = tuple(view.reached(name) for name in view.preferred), *view.preferred
     times = view.once("times", (stamp, len(view.state.data)), lambda: epoch_times(view.state))
+    times = _without_hidden(view, times)
     if not times:
         return []
     longest = max(time.seconds for time in times)
@@ -27,6 +30,18 @@ def epoch_time_rows(view: View, label: int, width: int) -> list[Row]:
     note = stack_note(sizes)
     shared = wrap(note, width, "warn") if note else []
     return [*lines, *wrap(beside_what(view), width, "dim"), *shared]
+
+
+def _without_hidden(view: View, times: list[EpochTime]) -> list[EpochTime]:
+    """Return the times that are shown; a ratio to a hidden one would be read as one to another."""
+    shown = []
+    for at, time in enumerate(times):
+        smaller = [each for each in times[:at] if each.batch_size < time.batch_size]
+        if view.focus.hides(time.configuration):
+            continue
+        away = bool(smaller) and view.focus.hides(smaller[-1].configuration)
+        shown.append(replace(time, ratio=None) if away else time)
+    return shown
 
 
 def beside_what(view: View) -> str:

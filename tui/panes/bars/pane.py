@@ -131,6 +131,20 @@ class BarsPane(Pane):
         return self.chosen
 
     @property
+    def figure_name(self) -> str:
+        """The name of the metric that is drawn."""
+        return self.figure.name
+
+    @property
+    def figure_names(self) -> list[str]:
+        """The names of the metrics that this sweep has."""
+        return [each.name for each in self.figures]
+
+    def choose_figure(self, name: str) -> None:
+        """Draw the metric of this name."""
+        self.chosen = self.figure_names.index(name)
+
+    @property
     def figures(self) -> tuple[BarMeasure, ...]:
         """The metrics that this sweep has, in the order of the keys."""
         view = self.view
@@ -218,6 +232,8 @@ class BarsPane(Pane):
     def body(self, width: int, height: int) -> Sequence[Row]:
         """Return a bar for each configuration that has the metric."""
         view, chosen = self.view, self.figure
+        if view.all_hidden and chosen not in LINES:
+            return awaited(view, view.all_hidden, width, height)
         if chosen is CRITICAL:
             return critical_rows(view, width, height)
         if chosen in LINES:
@@ -244,6 +260,8 @@ class BarsPane(Pane):
         if chosen is EPOCH_TIME:
             yield "configuration", "epoch seconds", "samples per second", "speedup", "stacked"
             for time in epoch_times(view.state):
+                if view.focus.hides(time.configuration):
+                    continue
                 label = view.marks[time.configuration].label
                 yield label, time.seconds, time.samples_per_second, time.ratio, time.stacked
             return
@@ -259,11 +277,12 @@ class BarsPane(Pane):
     def means(self) -> dict[str, Mean]:
         """Return the means that the bars show, by configuration."""
         view, chosen = self.view, self.figure
-        return view.once(
+        every = view.once(
             ("bars", chosen.measure),
             (view.moved["trials"], len(view.state.data)),
             lambda: _noise(view) if chosen is NOISE else bars(view.state, chosen.measure),
         )
+        return {name: mean for name, mean in every.items() if not view.focus.hides(name)}
 
     def _lines(self, means: dict[str, Mean], label: int, width: int) -> list[Row]:
         """Return a bar for each mean; each column is as wide as its longest text."""
@@ -315,7 +334,7 @@ class BarsPane(Pane):
             return []
         none = [
             labels[name]
-            for name in self.view.order
+            for name in self.view.shown
             if name not in means and any(t.status == "finished" for t in state.replicates(name))
         ]
         without = f"no value for {', '.join(none)}" if none else ""

@@ -99,7 +99,7 @@ def sizes_within(view: View, lens: Lens, y: Axis) -> list[tuple[int, Mark]]:
     """Return the batch sizes of the sweep that lie on a y axis that counts images, with a mark."""
     if not lens.quantity.sized:
         return []
-    sizes = {view.state.configurations[name].settings.train.batch_size: name for name in view.order}
+    sizes = {view.state.configurations[name].settings.train.batch_size: name for name in view.shown}
     return [(size, view.marks[name]) for size, name in sizes.items() if y.low <= size <= y.high]
 
 

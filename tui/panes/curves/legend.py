@@ -8,8 +8,9 @@ from batchscope.engine.analysis.figures import last_values, mean_and_deviation
 from batchscope.engine.metrics.log_fit import LogFit
 from batchscope.tui.panes.curves.options import Lens
 from batchscope.tui.panes.curves.series import CurveSource, measured
-from batchscope.tui.render.styled_text import Row, clip, row, width_of
+from batchscope.tui.render.styled_text import Row, clip, dimmed, row, width_of
 from batchscope.tui.render.units import deviation, figure, places, significant
+from batchscope.tui.viewmodel.focus import Entry
 from batchscope.tui.viewmodel.quantities import ERROR
 from batchscope.tui.viewmodel.view import View
 
@@ -37,15 +38,22 @@ class Reading:
     past: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class LegendLine:
+    """A line of the legend, and the configuration that it stands for, if any."""
+
+    line: Row
+    entry: Entry | None = None
+
+
 def legend(
     view: View,
     sources: Sequence[CurveSource],
     lens: Lens,
     fits: dict[str, LogFit],
-    size: tuple[int, int],
-) -> list[Row]:
-    """Return a line for each configuration of each sweep; those without room are counted."""
-    width, height = size
+    width: int,
+) -> list[LegendLine]:
+    """Return a heading, and a line for each configuration of each sweep, hidden ones dim."""
     readings = {
         (source.key, name): reading_of(view, source, name, lens)
         for source in sources
@@ -53,11 +61,11 @@ def legend(
     }
     most = _label_width(sources, LABEL_MOST if width >= ROOMY_FROM else LABEL_NARROW)
     decimals = 4 if lens.quantity.share else places(each.mean for each in readings.values() if each)
-    lines = [_head(lens, most)]
+    lines = [LegendLine(_head(lens, most))]
     for source in sources:
         if source.title:
             named = row(("╍ ", "dim"), (source.title, "strong"))
-            lines += [clip(named, most + 3 + FIGURES)]
+            lines += [LegendLine(clip(named, most + 3 + FIGURES))]
         for name in source.order:
             reading = readings[source.key, name]
             said = _nothing()
@@ -65,10 +73,50 @@ def legend(
                 said = _fit(fits[name])
             elif reading and not lens.fitted:
                 said = _figures(reading, decimals, lens)
-            lines.append(row(*source.marks[name].head(most), *said))
-    if len(lines) > height:
-        lines[max(1, height - 1) :] = [row((f"… {len(lines) - height + 1} more", "dim"))]
+            mark = source.marks[name]
+            line = row(*mark.head(most), *said)
+            if view.focus.hides(name, source.key):
+                line = dimmed(row(*mark.off.head(most), *said))
+            lines.append(LegendLine(line, (source.key, name)))
     return lines
+
+
+def fitted(
+    lines: Sequence[LegendLine],
+    hidden: frozenset[Entry],
+    selected: Entry | None,
+    top: int,
+    height: int,
+) -> tuple[list[LegendLine], int]:
+    """Return the lines that have room below the heading, and the number of the first of them.
+
+    The selected line is always among them. If some configurations are hidden and the others have
+    room, all others are, with hidden ones around the selected one. The last line counts the rest.
+
+    Args:
+        lines: the legend, its heading first.
+        top: the number of the first line that was shown below the heading.
+        height: the rows for all of it.
+    """
+    if len(lines) <= height:
+        return [*lines], 1
+    room = max(1, height - 2)
+    at = next((i for i, each in enumerate(lines) if selected and each.entry == selected), None)
+    shown = [i for i, each in enumerate(lines) if i and each.entry not in hidden]
+    kept = sorted({*shown, *([at] if at is not None else [])})
+    if hidden and len(kept) <= room:
+        rest = sorted({*range(1, len(lines))} - {*kept}, key=lambda i: (abs(i - (at or 1)), i))
+        kept = sorted([*kept, *rest[: room - len(kept)]])
+        top, count = 1, f"… {len(lines) - 1 - len(kept)} more"
+    else:
+        top = max(1, min(top, len(lines) - room))
+        if at is not None:
+            top = max(min(top, at), at - room + 1)
+        kept = [*range(top, top + room)]
+        below = len(lines) - top - room
+        above = f"↑ {top - 1}  ↓ {below}" if below else f"↑ {top - 1}"
+        count = f"… {below} more" if top == 1 else f"{above} more"
+    return [lines[0], *(lines[i] for i in kept), LegendLine(row((count, "dim")))], top
 
 
 def _label_width(sources: Sequence[CurveSource], most: int) -> int:
@@ -147,6 +195,6 @@ def _fit(fit: LogFit) -> Row:
     return row((f"{slope:<8}", "strong"), f" R² {fit.r2:<7.4f}")
 
 
-def width_beside(lines: Sequence[Row]) -> int:
+def width_beside(lines: Sequence[LegendLine]) -> int:
     """Return the width of a legend in cells, with the gap before it."""
-    return max(map(width_of, lines), default=-2) + 2
+    return max((width_of(each.line) for each in lines), default=-2) + 2

@@ -8,7 +8,13 @@ from batchscope.engine.metrics.noise_scale import no_noise_scale
 from batchscope.tui.panes.base import Line, Pane
 from batchscope.tui.panes.curves.axes import holds_points, reference, whole_x, y_axis, zoomed
 from batchscope.tui.panes.curves.cursor import measured_at, place_text, stepped
-from batchscope.tui.panes.curves.legend import legend, reading_of, width_beside
+from batchscope.tui.panes.curves.legend import (
+    LegendLine,
+    fitted,
+    legend,
+    reading_of,
+    width_beside,
+)
 from batchscope.tui.panes.curves.options import Lens
 from batchscope.tui.panes.curves.overlay import Overlay, sources
 from batchscope.tui.panes.curves.series import (
@@ -22,7 +28,8 @@ from batchscope.tui.panes.curves.series import (
 from batchscope.tui.panes.placeholder import awaited
 from batchscope.tui.render.axis import Axis
 from batchscope.tui.render.chart import plot_columns
-from batchscope.tui.render.styled_text import Row, fit
+from batchscope.tui.render.styled_text import EMPTY, Row, fit, row
+from batchscope.tui.viewmodel.focus import Entry, Focus
 from batchscope.tui.viewmodel.quantities import ERROR
 from batchscope.tui.viewmodel.view import View
 
@@ -39,7 +46,11 @@ class CurvesPane(Pane):
         super().__init__(view)
         self._lens = Lens()
         self.overlays: list[Overlay] = []
+        self.selected: Entry | None = None
         self._columns = 1
+        self._legend: Sequence[LegendLine] = ()
+        self._legend_from = 0
+        self._legend_top = 1
 
     @property
     def lens(self) -> Lens:
@@ -53,8 +64,8 @@ class CurvesPane(Pane):
         self._lens = lens
 
     def options(self) -> object:
-        """Return the lens and the overlaid sweeps."""
-        return self.lens, tuple(overlay.stamp for overlay in self.overlays)
+        """Return the lens, the selected configuration and the overlaid sweeps."""
+        return self.lens, self.selected, tuple(overlay.stamp for overlay in self.overlays)
 
     @property
     def heading(self) -> str:
@@ -99,9 +110,9 @@ class CurvesPane(Pane):
         lens = self.lens
         match what:
             case "figure":
-                lens = lens.other_figure(step)
-                while lens.quantity.held_out and not self._validates:
-                    lens = lens.other_figure(step)
+                at = self.figure_names.index(lens.offered[lens.chosen].name) + step
+                self.choose_figure(self.figure_names[at % len(self.figure_names)])
+                return ""
             case "rivals":
                 if len(self.view.preferred) == len(self.view.order):
                     return "All curves are drawn: no candidate was rejected"
@@ -122,10 +133,86 @@ class CurvesPane(Pane):
         return ""
 
     def release(self) -> bool:
-        """Remove the cursor; return whether there was one."""
-        had = self.lens.cursor is not None
-        self.lens = replace(self.lens, cursor=None)
+        """Remove the cursor on the axis, then that of the legend; return whether there was one."""
+        if self.lens.cursor is not None:
+            self.lens = replace(self.lens, cursor=None)
+            return True
+        had, self.selected = self.selected is not None, None
         return had
+
+    @property
+    def figure_names(self) -> list[str]:
+        """The names of the metrics that this sweep can have."""
+        validates = self._validates
+        return [each.name for each in self.lens.offered if validates or not each.held_out]
+
+    @property
+    def figure_name(self) -> str:
+        """The name of the metric that is drawn."""
+        return self.lens.offered[self.lens.chosen].name
+
+    def choose_figure(self, name: str) -> None:
+        """Draw the metric of this name."""
+        names = [each.name for each in self.lens.offered]
+        self.lens = replace(self.lens, chosen=names.index(name))
+
+    # Hidden configurations
+
+    def entries(self) -> list[Entry]:
+        """Return the configurations that the legend lists, in its order."""
+        return [(source.key, name) for source in self.sources() for name in source.order]
+
+    def move(self, rows: int) -> bool:
+        """Select another configuration of the legend; return False at either end."""
+        entries = self.entries()
+        if not entries or self._inner()[0] < LEGEND_FROM:
+            return False
+        before = entries.index(self.selected) if self.selected in entries else None
+        start = before if before is not None else (-1 if rows > 0 else len(entries))
+        after = max(0, min(len(entries) - 1, start + rows))
+        self.selected = entries[after]
+        self.draw()
+        return after != before
+
+    def no_further(self, rows: int) -> str:
+        """Return what to say at either end of the legend, or where it has no room."""
+        if self._inner()[0] < LEGEND_FROM:
+            return "The legend has no room here; the trials pane selects configurations too"
+        return f"This is the {'first' if rows < 0 else 'last'} configuration"
+
+    def pressed(self, at: int, column: int, twice: bool) -> str | None:
+        """Hide or show the configuration of a line of the legend; a double click isolates it."""
+        if column < self._legend_from or at >= len(self._legend):
+            return None
+        entry = self._legend[at].entry
+        if entry is None:
+            return None
+        self.selected = entry
+        return self.isolate(entry) if twice else self.hide(entry)
+
+    def hide(self, entry: Entry) -> str:
+        """Hide a configuration, or show it again; return why that is impossible."""
+        focus = self.view.focus.toggled(entry)
+        if all(focus.hides(name, sweep) for sweep, name in self.entries()):
+            return "The last one stays; i shows all"
+        self._focus(focus, entry)
+        return ""
+
+    def isolate(self, entry: Entry) -> str:
+        """Hide all other configurations, or show all again; return why that is impossible."""
+        every = {*self.entries(), *(("", name) for name in self.view.order)}
+        if len(every) < 2:
+            return "There is no other configuration to hide"
+        self._focus(self.view.focus.isolated(entry, every), entry)
+        return ""
+
+    def _focus(self, focus: Focus, entry: Entry) -> None:
+        """Set the focus; a rejected candidate that a person wants to see is drawn."""
+        self.view.focus = focus
+        sweep, name = entry
+        rejected = not sweep and name not in self.view.preferred
+        if rejected and focus.hidden and not focus.hides(name):
+            self.lens = replace(self.lens, rivals=True)
 
     def _beside(self) -> str:
         curves = self._curves()
@@ -174,25 +261,43 @@ class CurvesPane(Pane):
     def body(self, width: int, height: int) -> Sequence[Row]:
         """Return the curves, with the legend and its numbers next to them if there is room."""
         curves = self._curves()
+        fits = self._fits(curves)
+        beside: list[LegendLine] = []
+        if width >= LEGEND_FROM and (curves or self.view.focus.hidden):
+            lines = legend(self.view, self.sources(), self.lens, fits, width)
+            hidden = self.view.focus.hidden
+            beside, self._legend_top = fitted(
+                lines, hidden, self.selected, self._legend_top, height
+            )
+        room = width - width_beside(beside)
+        self._legend, self._legend_from = beside, room
+        plotted = self._drawn_or_why(curves, fits, room, height)
+        if not beside:
+            return plotted
+        return [
+            (*fit(plotted[at] if at < len(plotted) else EMPTY, room), *self._legend_line(at))
+            for at in range(max(len(plotted), min(len(beside), height)))
+        ]
+
+    def _legend_line(self, at: int) -> Row:
+        """Return a line of the legend with the gap before it, which marks the selected one."""
+        if at >= len(self._legend):
+            return row("  ")
+        each = self._legend[at]
+        chosen = each.entry is not None and each.entry == self.selected
+        return (*row((" ›", "accent") if chosen else "  "), *each.line)
+
+    def _drawn_or_why(
+        self, curves: Sequence[PlottedCurve], fits: dict[str, LogFit], width: int, height: int
+    ) -> list[Row]:
+        """Return the curves over their axes, or why there are none."""
         if not curves:
-            any_epoch = any(self.view.reached(name) for name in self.view.order)
+            any_epoch = any(self.view.reached(name) for name in self.view.shown)
             none = f"no {self.lens.quantity.name} was measured"
             why = none if any_epoch else "no epoch has ended yet"
             refused = self._refused()
             return awaited(self.view, f"{why}: {refused}" if refused else why, width, height)
-        fits = self._fits(curves)
-        beside: list[Row] = []
-        if width >= LEGEND_FROM:
-            sources = self.sources()
-            beside = legend(self.view, sources, self.lens, fits, (width, height))
-        plotted = self._plot(curves, fits, width - width_beside(beside), height)
-        if not beside:
-            return plotted
-        room = width - width_beside(beside)
-        return [
-            (*fit(line, room), ("  ", ""), *(beside[at] if at < len(beside) else ()))
-            for at, line in enumerate(plotted)
-        ]
+        return self._plot(curves, fits, width, height)
 
     def table(self) -> Iterable[Line]:
         """Return the mean and spread of each curve: the final values, or those at the cursor."""
@@ -201,7 +306,8 @@ class CurvesPane(Pane):
         yield "sweep", "configuration", metric, "standard deviation", "seeds", "of"
         for source in self.sources():
             for name in source.order:
-                reading = reading_of(self.view, source, name, self.lens)
+                hidden = self.view.focus.hides(name, source.key)
+                reading = None if hidden else reading_of(self.view, source, name, self.lens)
                 if reading:
                     seeds = reading.n or f"epoch {reading.epoch}"
                     label = source.marks[name].label

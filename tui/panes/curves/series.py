@@ -89,14 +89,17 @@ def own(view: View, rivals: bool = False) -> CurveSource:
 
 
 def gathered(view: View, sources: Sequence[CurveSource], lens: Lens) -> list[PlottedCurve]:
-    """Return every curve with its mark; train curves first, so that test curves are on top."""
+    """Return every curve that is not hidden; train curves first, so that test curves are on top."""
     curves = []
     for train in (True, False):
         for source in sources if not train else sources[:1]:
             if train and not lens.twins:
                 continue
             curves += [
-                one for name in source.order if (one := _drawn(view, source, name, train, lens))
+                one
+                for name in source.order
+                if not view.focus.hides(name, source.key)
+                and (one := _drawn(view, source, name, train, lens))
             ]
     return curves
 
@@ -154,8 +157,8 @@ def _planned(view: View, name: str, lens: Lens) -> float:
 
 
 def planned_end(view: View, lens: Lens) -> float:
-    """Return the x at which the longest budget of the sweep ends."""
-    return max((_planned(view, name, lens) for name in view.order), default=0.0)
+    """Return the x at which the longest budget of what is shown of the sweep ends."""
+    return max((_planned(view, name, lens) for name in view.shown), default=0.0)
 
 
 def _ends_at(view: View, along: str, steps: int, samples: int, name: str) -> float:

@@ -117,6 +117,8 @@ class GradientsPane(Pane):
 
     def body(self, width: int, height: int) -> Sequence[Row]:
         """Return the rows of the present view."""
+        if self.view.all_hidden:
+            return awaited(self.view, self.view.all_hidden, width, height)
         if self.source == "steps":
             shown = self._steps()
             if not shown:
@@ -146,7 +148,7 @@ class GradientsPane(Pane):
                     yield each.layer, each.parameters, column.label, *figures
         elif self.source == "steps":
             yield "configuration", "early mean", "early cv", "late mean", "late cv", "late steps"
-            for name in self.view.order:
+            for name in self.view.shown:
                 early, late, _ = self.parts(name)
                 if early.count or late.count:
                     label = self.view.marks[name].label
@@ -162,7 +164,7 @@ class GradientsPane(Pane):
             values = self._values()
             shown = [Valued(*each) for each in zip(heads, styles, values, strict=True)]
             return value_rows(shown, width, height)
-        probed = self._once(("norms", self._at), lambda: [each.norms for each in drawn])
+        probed = [self._of(each, "norms", partial(_norms_of, each)) for each in drawn]
         tags = [f"cos {number(each.cosine)}" if width >= 64 else "" for each in drawn]
         histograms = [Histogram(*each) for each in zip(heads, styles, probed, tags, strict=True)]
         return norm_rows(histograms, width, height, self.normalized)
@@ -171,7 +173,7 @@ class GradientsPane(Pane):
 
     def _steps(self) -> list[Histogram]:
         label = self.view.label_width(LABEL_MOST)
-        parts = {name: self.parts(name) for name in self.view.order}
+        parts = {name: self.parts(name) for name in self.view.shown}
         return [
             Histogram(mark.head(label), mark.style, late, self._after(name, begun), before=early)
             for name, (early, late, begun) in parts.items()
@@ -207,7 +209,7 @@ class GradientsPane(Pane):
         """Return the norms by layer over the selected steps, by configuration."""
         state, (start, stop, _) = self.view.state, LAYER_PARTS[self.layer_part]
         columns = []
-        for name in self.view.order:
+        for name in self.view.shown:
             layers = self.view.once(
                 ("layers", name, self.layer_part),
                 self.view.reached(name),
@@ -232,17 +234,23 @@ class GradientsPane(Pane):
 
     def _probed(self) -> list[PooledDraws]:
         state, order, at = self.view.state, self.view.order, self._at
-        return self._once(("drawn", at), lambda: probe_data.drawn_at(state, order, at))
+        every = self._once(("drawn", at), lambda: probe_data.drawn_at(state, order, at))
+        return [each for each in every if not self.view.focus.hides(each.configuration)]
 
     def _values(self) -> list[Values]:
         drawn = self._probed()
-        return self._once(("values", self._at), lambda: [each.values for each in drawn])
+        return [self._of(each, "values", partial(_values_of, each)) for each in drawn]
+
+    def _of(self, drawn: PooledDraws, what: str, compute: Callable[[], T]) -> T:
+        """Return something of the draws of one configuration, computed once."""
+        return self._once((what, self._at, drawn.configuration, drawn.batch_size), compute)
 
     def _contests(self, pair: Pair) -> list[PooledCompetition]:
         state, order, at = self.view.state, self.view.order, self._at
-        return self._once(
+        every = self._once(
             ("pair", pair, at), lambda: probe_data.contests_at(state, order, at, pair)
         )
+        return [each for each in every if not self.view.focus.hides(each.configuration)]
 
     def _sources(self) -> list[Source]:
         state = self.view.state
@@ -335,3 +343,11 @@ class GradientsPane(Pane):
             middle = f"middle: |g| < {number(least(low))}"
             return [f"{long} · counts log · {middle}", f"{at}{which} · {middle}", at]
         return [f"{long} · mean ± deviation over the draws", long, f"{at}{which}", at]
+
+
+def _norms_of(drawn: PooledDraws) -> Norms:
+    return drawn.norms
+
+
+def _values_of(drawn: PooledDraws) -> Values:
+    return drawn.values

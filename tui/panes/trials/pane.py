@@ -11,9 +11,10 @@ from batchscope.tui.panes.base import Lazy, Line, Pane
 from batchscope.tui.panes.placeholder import awaited
 from batchscope.tui.panes.trials.story import rows_for, story, why
 from batchscope.tui.render.block_bars import gauge
-from batchscope.tui.render.styled_text import EMPTY, Row, cell, clip, row
+from batchscope.tui.render.styled_text import EMPTY, Row, cell, clip, dimmed, row
 from batchscope.tui.render.units import clock, digits, duration, share
 from batchscope.tui.viewmodel.activity import activity
+from batchscope.tui.viewmodel.marks import Mark
 from batchscope.tui.viewmodel.status_signs import STAR
 from batchscope.tui.viewmodel.view import View
 
@@ -156,7 +157,7 @@ class TrialsPane(Pane):
 
         def line(at: int) -> Row:
             sign = row(("›", "accent") if trials[at] is chosen else " ")
-            return (*sign, *self._line(trials[at], label, seed, width - 1, again))
+            return (*sign, *self._seen(trials[at], label, seed, width - 1, again))
 
         return Lazy(len(trials), line)
 
@@ -190,8 +191,16 @@ class TrialsPane(Pane):
             lambda: [trial for name in self.view.order for trial in state.replicates(name)],
         )
 
-    def _line(self, trial: TrialState, label: int, seed: int, width: int, again: bool) -> Row:
+    def _seen(self, trial: TrialState, label: int, seed: int, width: int, again: bool) -> Row:
+        """Return the row of a trial, dim if its configuration is hidden."""
         mark = self.view.marks[trial.configuration]
+        if self.view.focus.hides(trial.configuration):
+            return dimmed(self._line(trial, mark.off, label, seed, width, again))
+        return self._line(trial, mark, label, seed, width, again)
+
+    def _line(
+        self, trial: TrialState, mark: Mark, label: int, seed: int, width: int, again: bool
+    ) -> Row:
         head = row(*mark.head(label), cell(f"s{trial.seed}", seed, "dim"), " ")
         if self.view.chosen:
             best = trial.configuration in self.view.chosen

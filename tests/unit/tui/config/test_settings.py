@@ -190,13 +190,13 @@ def test_no_two_commands_of_a_screen_share_a_key() -> None:
 
 
 def test_a_command_is_shown_with_the_keys_that_it_has() -> None:
-    shown = {slug(each): each for each in remapped(COMMANDS, {"curves-next-figure": ("z",)})}
-    assert shown["curves-next-figure"].shown == "z Y"
-    assert shown["curves-next-figure"].keys == "z"
-    shown = {slug(each): each for each in remapped(COMMANDS, {"curves-previous-figure": ("?",)})}
-    assert shown["curves-next-figure"].shown == "y"
-    assert shown["curves-previous-figure"].shown == "?"
-    assert shown["curves-previous-figure"].keys == "question_mark"
+    shown = {slug(each): each for each in remapped(COMMANDS, {"gradients-next-view": ("z",)})}
+    assert shown["gradients-next-view"].shown == "z G"
+    assert shown["gradients-next-view"].keys == "z"
+    shown = {slug(each): each for each in remapped(COMMANDS, {"gradients-previous-view": ("?",)})}
+    assert shown["gradients-next-view"].shown == "g"
+    assert shown["gradients-previous-view"].shown == "?"
+    assert shown["gradients-previous-view"].keys == "question_mark"
 
 
 def test_two_commands_may_change_places() -> None:
