@@ -24,6 +24,7 @@ from batchscope.engine.experiment.preset import (
     read_literal,
     read_toml,
 )
+from batchscope.engine.experiment.preset_faults import PresetProblem
 from batchscope.engine.experiment.toml_literal import literal
 from batchscope.engine.spec import TABLES
 from batchscope.engine.table import PositiveInt
@@ -66,7 +67,7 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """The preset that a draft results in, or what is wrong with the draft."""
+    """The preset that a draft results in, or what is wrong with the draft, a line a fault."""
 
     preset: Preset | None
     problem: str = ""
@@ -162,6 +163,9 @@ def checked(path: Path, assignments: list[str]) -> Checked:
     """Read a preset file with assignments, as the command line does; return preset or problem."""
     try:
         return Checked(load_preset(path, assignments))
+    except PresetProblem as problem:
+        told = (each.text if each.assignment else each.said for each in problem.faults)
+        return Checked(None, "\n".join(each.removeprefix("--set ") for each in told))
     except Problem as problem:
         text = str(problem).removeprefix(f"{printable(path)}: ").removeprefix("--set ")
         return Checked(None, text)

@@ -63,7 +63,8 @@ def notes(key: str, checked: Checked | None, width: int, height: int) -> list[Ro
     about = meaning(key) if key else "any setting of a preset, for example grid.momentum=[0, 0.9]"
     lines = wrap(about, width, "dim")
     if checked and checked.problem:
-        lines += wrap(f"✗ {checked.problem}", width, "bad")
+        for problem in checked.problem.split("\n"):
+            lines += wrap(f"✗ {problem}", width, "bad")
     elif checked and checked.preset:
         for note in checked.preset.notes:
             lines += wrap(f"! {note}", width, "warn")

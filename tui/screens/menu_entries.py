@@ -197,7 +197,7 @@ def preset_item(offer: Offer, stored: Sequence[StoredSweep], width: int) -> Item
 
 def _without_paths(offer: Offer) -> str:
     """Return what is wrong with a preset, without the folder that the heading names."""
-    problem = offer.problem.removeprefix(f"{printable(offer.path)}: ")
+    problem = offer.problem.partition("\n")[0].removeprefix(f"{printable(offer.path)}: ")
     return problem.replace(f"{printable(offer.path.resolve().parent)}/", "")
 
 
