@@ -107,7 +107,8 @@ def test_bash_completes_settings(words: str, offered: set[str], home: Path, tmp_
 def test_a_list_is_offered_as_the_preset_has_it() -> None:
     words = Namespace(preset=None)
     (offered,) = completions("grid.batch_size=", words)
-    assert offered.startswith("grid.batch_size=[") and " " not in offered
+    assert offered.startswith("grid.batch_size=[")
+    assert " " not in offered
     assert 'grid.optimizer=["adam"]' in completions("grid.optimizer=", words)
 
 
