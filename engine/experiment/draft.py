@@ -20,11 +20,12 @@ from batchscope.engine.experiment.preset import (
     TEXTS,
     Preset,
     assign,
+    key_faults,
     load_preset,
     read_literal,
     read_toml,
 )
-from batchscope.engine.experiment.preset_faults import PresetProblem
+from batchscope.engine.experiment.preset_faults import PresetProblem, path_of
 from batchscope.engine.experiment.toml_literal import literal
 from batchscope.engine.spec import TABLES
 from batchscope.engine.table import PositiveInt
@@ -169,6 +170,20 @@ def checked(path: Path, assignments: list[str]) -> Checked:
     except Problem as problem:
         text = str(problem).removeprefix(f"{printable(path)}: ").removeprefix("--set ")
         return Checked(None, text)
+
+
+def value_problem(key: str, text: str) -> str:
+    """Return why no preset can have this value; empty if one can, or if it removes the key."""
+    raw: dict[str, Any] = {"title": "-"}
+    try:
+        assign(raw, f"{key}={text}")
+    except UsageProblem as problem:
+        return str(problem).removeprefix("--set ")
+    for fault in key_faults(raw) if text.strip() else ():
+        path = path_of(fault)
+        if path == key or path.startswith((f"{key}.", f"{key}[")):
+            return fault
+    return ""
 
 
 def split(assignment: str) -> tuple[str, str]:

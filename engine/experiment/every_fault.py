@@ -66,18 +66,30 @@ def every_fault(
         where: the file.
         parts: checks of single keys, each of which may raise `UsageProblem`.
     """
-    looked = Looked(where)
-    for part in parts:
-        with looked.noting():
-            part()
-    _lists(raw, where, looked)
-    _claims(raw, where, looked)
+    looked = _key_by_key(raw, where, parts)
     values = _varied(raw)
     if values is not None:
         _missing(raw, values, looked)
     if not looked.texts:
         _together(raw, where, looked)
     return looked.texts if first in looked.texts else [first, *looked.texts]
+
+
+def faults_of_keys(
+    raw: dict[str, Any], where: str, parts: Iterator[Callable[[], object]]
+) -> list[str]:
+    """Return what is wrong with single keys of a preset, which may lack all others."""
+    return _key_by_key(raw, where, parts).texts
+
+
+def _key_by_key(raw: dict[str, Any], where: str, parts: Iterator[Callable[[], object]]) -> Looked:
+    looked = Looked(where)
+    for part in parts:
+        with looked.noting():
+            part()
+    _lists(raw, where, looked)
+    _claims(raw, where, looked)
+    return looked
 
 
 def _lists(raw: dict[str, Any], where: str, looked: Looked) -> None:

@@ -15,7 +15,7 @@ from batchscope.engine.experiment.assignment import TOP_LEVEL, suggestion
 from batchscope.engine.experiment.assignment import assign as assign
 from batchscope.engine.experiment.assignment import read_literal as read_literal
 from batchscope.engine.experiment.claims import leave_out_idle, read_claims
-from batchscope.engine.experiment.every_fault import every_fault
+from batchscope.engine.experiment.every_fault import every_fault, faults_of_keys
 from batchscope.engine.experiment.fields import check_value, field_types
 from batchscope.engine.experiment.grid import unfold
 from batchscope.engine.experiment.interpolation import leave_out_idle as leave_out_line
@@ -291,6 +291,11 @@ def _parts(raw: dict[str, Any], where: str) -> Iterator[Callable[[], object]]:
             yield from (
                 partial(_check_table, {k: v}, table, kind, where) for k, v in content.items()
             )
+
+
+def key_faults(raw: dict[str, Any]) -> list[str]:
+    """Return what is wrong with single keys of a preset, which may lack all others."""
+    return faults_of_keys(raw, "", _parts(raw, ""))
 
 
 def _refuse_key(key: str, where: str) -> None:
