@@ -1,6 +1,6 @@
 """Finds settings of one configuration that do not go together."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from batchscope.engine.data.catalog import DATASETS
 from batchscope.engine.data.validation_split import problem as split_problem
@@ -17,7 +17,7 @@ ADAM_SQRT_LIMIT = 10  # 1 / (1 - beta1) for Adam's usual beta1 of 0.9
 def contradictions(settings: Settings) -> Iterator[str]:
     """Yield why the settings of one configuration do not go together, as `key: reason`."""
     data = DATASETS[settings.data.name] if settings.task is None else None
-    checks = (
+    checks: tuple[Callable[[], str | None], ...] = (
         lambda: misfit(settings.model, data) if data else None,
         lambda: task_problem(settings),
         lambda: _momentum_problem(settings),

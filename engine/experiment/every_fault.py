@@ -116,7 +116,7 @@ def _lists(raw: dict[str, Any], where: str, looked: Looked) -> None:
                 read_phase(phase, f"{where}: phases[{index}]")
     else:
         with looked.noting():
-            with_phases(phases, (), where)
+            with_phases(phases, [], where)
 
 
 def _claims(raw: dict[str, Any], where: str, looked: Looked) -> None:
