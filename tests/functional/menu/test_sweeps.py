@@ -96,7 +96,7 @@ async def test_the_size_on_disk_is_shown(home: Path) -> None:
         await pilot.press("end")
         assert f"on disk   {size / 1024:.0f} KiB" in part(app, "preview")
         assert f"{size / 1024:.0f} KiB" in part(app, "picker")
-        assert "enter open  / filter  e export  space mark  D delete" in part(app, "menu-hints")
+        assert "enter open  / filter  E edit  e export  space mark  D delete" in part(app, "menu-hints")
 
 
 async def test_r_starts_a_conductor_if_none_runs(
