@@ -227,11 +227,13 @@ class BatchscopeApp(App[str]):
         return [line for line in lines if line]
 
     def action_help(self) -> None:
-        """Show the keys of the screen."""
+        """Show the keys of the screen, those of the current pane first."""
+        from batchscope.tui.screens.board import BoardScreen
         from batchscope.tui.screens.help import Help
 
         if not isinstance(self.screen, Help):
-            self.push_screen(Help(commands_at(self._place(), self.settings.keys)))
+            pane = self.screen.current.NAME if isinstance(self.screen, BoardScreen) else ""
+            self.push_screen(Help(commands_at(self._place(), self.settings.keys), pane))
 
     def action_command_palette(self) -> None:
         """Open the palette, once a dialog that is just closing has closed."""

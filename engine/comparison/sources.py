@@ -51,7 +51,7 @@ def opened(written: str, home: Callable[[], Path]) -> Opened:
     """Open the export in the folder of that name, or else the stored sweep with that id.
 
     Args:
-        written: path of a folder, or id of a sweep (or its start or end).
+        written: path of a folder, or id of a sweep (or a part of it).
         home: returns the folder of the stored sweeps.
 
     Raises:

@@ -48,12 +48,13 @@ def read_claims(
     if not isinstance(written, list) or not all(isinstance(claim, dict) for claim in written):
         raise UsageProblem(f"{where}: claims: expected tables, written [[claims]]")
     return tuple(
-        _claim(claim, configurations, f"{where}: claims[{index}]")
+        read_claim(claim, configurations, f"{where}: claims[{index}]")
         for index, claim in enumerate(written)
     )
 
 
-def _claim(raw: dict[str, Any], configurations: Sequence[Configuration], where: str) -> Claim:
+def read_claim(raw: dict[str, Any], configurations: Sequence[Configuration], where: str) -> Claim:
+    """Return one claim; `where` is the file and its place. See `read_claims` for the errors."""
     types = field_types(Claim)
     for key in raw:
         if key not in types:

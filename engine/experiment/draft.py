@@ -20,10 +20,12 @@ from batchscope.engine.experiment.preset import (
     TEXTS,
     Preset,
     assign,
+    key_faults,
     load_preset,
     read_literal,
     read_toml,
 )
+from batchscope.engine.experiment.preset_faults import PresetProblem, path_of
 from batchscope.engine.experiment.toml_literal import literal
 from batchscope.engine.spec import TABLES
 from batchscope.engine.table import PositiveInt
@@ -66,7 +68,7 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """The preset that a draft results in, or what is wrong with the draft."""
+    """The preset that a draft results in, or what is wrong with the draft, a line a fault."""
 
     preset: Preset | None
     problem: str = ""
@@ -162,9 +164,26 @@ def checked(path: Path, assignments: list[str]) -> Checked:
     """Read a preset file with assignments, as the command line does; return preset or problem."""
     try:
         return Checked(load_preset(path, assignments))
+    except PresetProblem as problem:
+        told = (each.text if each.assignment else each.said for each in problem.faults)
+        return Checked(None, "\n".join(each.removeprefix("--set ") for each in told))
     except Problem as problem:
         text = str(problem).removeprefix(f"{printable(path)}: ").removeprefix("--set ")
         return Checked(None, text)
+
+
+def value_problem(key: str, text: str) -> str:
+    """Return why no preset can have this value; empty if one can, or if it removes the key."""
+    raw: dict[str, Any] = {"title": "-"}
+    try:
+        assign(raw, f"{key}={text}")
+    except UsageProblem as problem:
+        return str(problem).removeprefix("--set ")
+    for fault in key_faults(raw) if text.strip() else ():
+        path = path_of(fault)
+        if path == key or path.startswith((f"{key}.", f"{key}[")):
+            return fault
+    return ""
 
 
 def split(assignment: str) -> tuple[str, str]:

@@ -149,6 +149,12 @@ def type_of(path: str) -> Any:
     return field_types(TABLES[table])[name]
 
 
+def choices_of(path: str) -> list[str]:
+    """Return the words that a dotted path from `full_key` takes; empty if it takes others too."""
+    info = inspect.type_info(type_of(path))
+    return ["true", "false"] if isinstance(info, inspect.BoolType) else _choices(info)
+
+
 def _choices(info: inspect.Type) -> list[str]:
     if isinstance(info, inspect.UnionType):
         return [choice for part in info.types for choice in _choices(part)]

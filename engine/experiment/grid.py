@@ -1,16 +1,15 @@
 """Expands grid and cells into configurations with readable ids."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import product
 from typing import Any, NamedTuple
 
 import msgspec
 from msgspec.structs import replace
 
-from batchscope.engine.data.catalog import DATASETS
-from batchscope.engine.data.validation_split import problem as split_problem
 from batchscope.engine.errors import UsageProblem, printable, shown
+from batchscope.engine.experiment.contradictions import contradictions
 from batchscope.engine.experiment.fields import check_value, flat, full_key, meant, type_of
 from batchscope.engine.experiment.phases import course_problem, effective_schedule, with_phases
 from batchscope.engine.experiment.selection import (
@@ -22,16 +21,13 @@ from batchscope.engine.experiment.selection import (
     refusal,
     slug,
 )
-from batchscope.engine.experiment.target_check import target_problem
-from batchscope.engine.experiment.task_settings import stand_in, task_problem
-from batchscope.engine.networks.architectures import channels_of, has_batch_norm, hidden_of, misfit
-from batchscope.engine.planning.batch_norm import setting_problem
+from batchscope.engine.experiment.task_settings import stand_in
+from batchscope.engine.networks.architectures import channels_of, hidden_of
 from batchscope.engine.schedule.target import canonical
 from batchscope.engine.spec import BUDGETS, MAX_TRIALS, TABLES, Configuration, Settings
 
 BATCH_SIZE = "train.batch_size"
 SHORT = {BATCH_SIZE: "b", "train.lr": "lr", "train.momentum": "m", "train.weight_decay": "wd"}
-ADAM_SQRT_LIMIT = 10  # 1 / (1 - beta1) for Adam's usual beta1 of 0.9
 NAME_ALONE = ("data.name", "model.name", "train.optimizer", "schedule.kind")
 
 
@@ -53,25 +49,28 @@ class _Unfolded(NamedTuple):
     seeds: tuple[int, ...]
 
 
-def unfold(raw: dict[str, Any], where: str) -> tuple[list[Configuration], list[str]]:
+def unfold(
+    raw: dict[str, Any], where: str, every: Callable[[str], None] | None = None
+) -> tuple[list[Configuration], list[str]]:
     """Return every configuration of a preset, and notes about values without effect.
 
     Args:
         raw: the preset; its tables were checked.
         where: the file, for messages.
+        every: receives every contradiction of settings; without it, the first is raised.
 
     Raises:
         UsageProblem: grid or cells are malformed, a setting is missing, or settings contradict.
     """
-    grid = _grid(raw.get("grid", {}), where)
-    cells = _cells(raw.get("cells", []), where)
+    grid = read_grid(raw.get("grid", {}), where)
+    cells = read_cells(raw.get("cells", []), where)
     contest = read_select(raw.get("select", {}), grid, where)
     _check_count(grid, cells, contest, raw.get("seeds", 1), where)
     entries = [(overrides, "") for overrides in _product(grid)] if grid or not cells else []
     entries += cells
     unfolded = [
         _Unfolded(
-            _settings(raw, candidate, where, contest),
+            _settings(raw, candidate, where, contest, every),
             label,
             base,
             contest.open_keys(overrides),
@@ -128,7 +127,12 @@ def _rivals(unfolded: list[_Unfolded], varied: list[str]) -> list[str]:
     return [numbered.get(base, "") for base in names]
 
 
-def _grid(grid: object, where: str) -> dict[str, list[Any]]:
+def read_grid(grid: object, where: str) -> dict[str, list[Any]]:
+    """Return the lists of `[grid]` by dotted key.
+
+    Raises:
+        UsageProblem: it is malformed.
+    """
     if not isinstance(grid, dict):
         raise UsageProblem(f"{where}: grid: expected a table, written [grid]")
     checked: dict[str, list[Any]] = {}
@@ -145,26 +149,36 @@ def _grid(grid: object, where: str) -> dict[str, list[Any]]:
     return checked
 
 
-def _cells(cells: object, where: str) -> list[tuple[Overrides, str]]:
+def read_cells(cells: object, where: str) -> list[tuple[Overrides, str]]:
+    """Return the values of each of `[[cells]]` by dotted key, and its label.
+
+    Raises:
+        UsageProblem: one is malformed.
+    """
     if not isinstance(cells, list) or not all(isinstance(cell, dict) for cell in cells):
         raise UsageProblem(f"{where}: cells: expected tables, written [[cells]]")
-    checked = []
-    for index, cell in enumerate(cells):
-        at = f"{where}: cells[{index}]"
-        label, overrides = "", {}
-        for key, value in flat(cell):
-            if key == "label":
-                if not isinstance(value, str):
-                    raise UsageProblem(f"{at}.label: expected a string, got {shown(value)}")
-                label = printable(" ".join(value.split()))
-                continue
-            path = full_key(key, at, also=("label",))
-            if path in overrides:
-                raise UsageProblem(f"{at}.{printable(key)}: {path} is given twice")
-            check_value(value, type_of(path), f"{at}.{key}", meant(key, path, value))
-            overrides[path] = value
-        checked.append((overrides, label))
-    return checked
+    return [read_cell(cell, f"{where}: cells[{index}]") for index, cell in enumerate(cells)]
+
+
+def read_cell(cell: dict[str, Any], at: str) -> tuple[Overrides, str]:
+    """Return the values of one cell by dotted key, and its label; `at` is the file and its place.
+
+    Raises:
+        UsageProblem: it is malformed.
+    """
+    label, overrides = "", {}
+    for key, value in flat(cell):
+        if key == "label":
+            if not isinstance(value, str):
+                raise UsageProblem(f"{at}.label: expected a string, got {shown(value)}")
+            label = printable(" ".join(value.split()))
+            continue
+        path = full_key(key, at, also=("label",))
+        if path in overrides:
+            raise UsageProblem(f"{at}.{printable(key)}: {path} is given twice")
+        check_value(value, type_of(path), f"{at}.{key}", meant(key, path, value))
+        overrides[path] = value
+    return overrides, label
 
 
 def _check_count(
@@ -188,10 +202,42 @@ def _product(grid: dict[str, list[Any]]) -> list[Overrides]:
 
 
 def _settings(
-    raw: dict[str, Any], overrides: Overrides, where: str, contest: SelectTable
+    raw: dict[str, Any],
+    overrides: Overrides,
+    where: str,
+    contest: SelectTable,
+    every: Callable[[str], None] | None,
 ) -> Settings:
+    tables = tables_with(raw, overrides, bool(contest.values))
+    if tables["task"]:
+        stand_in(tables, where)
+    else:
+        del tables["task"]
+    for problem in missing(tables):
+        raise UsageProblem(f"{where}: {problem}")
+    settings = msgspec.convert(tables, Settings)
+    for problem in contradictions(settings):
+        if every is None:
+            raise UsageProblem(f"{where}: {problem}")
+        every(problem)
+    refused = refusal(contest, settings) if contest.values else None
+    if refused:
+        raise UsageProblem(f"{where}: {refused}")
+    return settings
+
+
+def tables_with(
+    raw: dict[str, Any], overrides: Overrides, selects: bool
+) -> dict[str, dict[str, Any]]:
+    """Return the tables of a preset with the values of grid and cells in them.
+
+    Args:
+        raw: the preset; its tables are dicts.
+        overrides: values by dotted key.
+        selects: whether it has `[select]`, for which a share is held out.
+    """
     tables = {name: dict(raw.get(name, {})) for name in TABLES}
-    if contest.values:
+    if selects:
         tables["task" if tables["task"] else "data"].setdefault("validation", SHARE)
     for path, value in overrides.items():
         table, key = path.split(".", 1)
@@ -199,121 +245,27 @@ def _settings(
         if key in BUDGETS:  # a budget in a cell replaces that of [train]
             for other in set(BUDGETS) - {key} - {p.split(".", 1)[1] for p in overrides}:
                 tables[table].pop(other, None)
-    if tables["task"]:
-        stand_in(tables, where)
-    else:
-        del tables["task"]
+    return tables
+
+
+def missing(tables: dict[str, dict[str, Any]]) -> Iterator[str]:
+    """Yield what the tables of one configuration lack, as `key: reason`."""
     for path in ("data.name", "model.name", "train.batch_size", "train.lr"):
         table, key = path.split(".", 1)
         if key not in tables[table]:
             also = ", in [grid] or in every one of [[cells]]" if table == "train" else ""
-            raise UsageProblem(f"{where}: {path}: required in [{table}]{also}")
+            yield f"{path}: required in [{table}]{also}"
     budgets = [key for key in BUDGETS if key in tables["train"]]
     if len(budgets) != 1:
         given = " and ".join(budgets) or "none"
-        raise UsageProblem(
-            f"{where}: train: expected one budget ({', '.join(BUDGETS[:-1])} or {BUDGETS[-1]}), "
-            f"got {given}"
+        yield (
+            f"train: expected one budget ({', '.join(BUDGETS[:-1])} or {BUDGETS[-1]}), got {given}"
         )
     if tables["probe"] and "at" not in tables["probe"]:
-        raise UsageProblem(
-            f"{where}: probe.at: required in [probe]: when to measure, as shares of the budget, "
+        yield (
+            "probe.at: required in [probe]: when to measure, as shares of the budget, "
             "for example [0, 0.5, 1]"
         )
-    settings = msgspec.convert(tables, Settings)
-    _check_together(settings, where)
-    refused = refusal(contest, settings) if contest.values else None
-    if refused:
-        raise UsageProblem(f"{where}: {refused}")
-    return settings
-
-
-def _check_together(settings: Settings, where: str) -> None:
-    built_in = settings.task is None
-    problem = (
-        (misfit(settings.model, DATASETS[settings.data.name]) if built_in else None)
-        or task_problem(settings)
-        or _rate_problem(settings)
-        or _pair_problem(settings)
-        or _box_problem(settings)
-        or _limit_problem(settings)
-        or setting_problem(settings)
-        or _parallel_problem(settings)
-        or target_problem(settings)
-        or (
-            split_problem(settings.data, DATASETS[settings.data.name].train_size)
-            if built_in
-            else None
-        )
-    )
-    if problem:
-        raise UsageProblem(f"{where}: {problem}")
-
-
-def _parallel_problem(settings: Settings) -> str | None:
-    """Return why several workers cannot train the network together; None if they can."""
-    if settings.run.data_parallel == 1 or not has_batch_norm(settings.model):
-        return None
-    return (
-        "run.data_parallel: not possible with batch norm, which would normalize each worker's "
-        "share of the batch separately; choose a model without batch norm, or data_parallel = 1"
-    )
-
-
-def _limit_problem(settings: Settings) -> str | None:
-    """Return why the memory limit is invalid; None if it is valid or not set."""
-    try:
-        settings.memory.limit_bytes  # noqa: B018 (the property parses the text)
-    except UsageProblem as problem:
-        return f"memory.limit: {problem}"
-    return None
-
-
-def _pair_problem(settings: Settings) -> str | None:
-    """Return why a pair of batch sizes is invalid; None if it is valid."""
-    for small, large in settings.probe.pairs:
-        if large <= small or large % small:
-            return (
-                f"probe.pairs: [{small}, {large}]: the second batch size must be a multiple of "
-                "the first, because one of its steps is compared with several of the first"
-            )
-    return None
-
-
-def _box_problem(settings: Settings) -> str | None:
-    """Return which half-width of a box is given twice; None if none is."""
-    sizes = settings.sharpness.epsilon
-    twice = next((size for size in sizes if sizes.count(size) > 1), None)
-    return None if twice is None else f"sharpness.epsilon: {twice:g} is given twice"
-
-
-def _rate_problem(settings: Settings) -> str | None:
-    """Return why optimizer and scaling rule cannot be combined; None if they can."""
-    scaling, train = settings.scaling, settings.train
-    if train.optimizer == "nesterov" and train.momentum == 0:
-        return "train.momentum: must be above 0 with optimizer nesterov"
-    if scaling.rule == "none":
-        return None
-    if scaling.base_batch_size is None:
-        return (
-            f"scaling.base_batch_size: required by rule {scaling.rule!r}: "
-            "the batch size that train.lr is meant for"
-        )
-    if scaling.rule != "adam-sqrt":
-        return None
-    if train.optimizer not in ("adam", "adamw"):
-        return (
-            "scaling.rule: adam-sqrt needs optimizer adam or adamw, "
-            f"but train.optimizer is {train.optimizer}"
-        )
-    factor = train.batch_size / scaling.base_batch_size
-    if factor >= ADAM_SQRT_LIMIT:
-        return (
-            f"scaling.rule: adam-sqrt needs a batch size below {ADAM_SQRT_LIMIT} times "
-            f"base_batch_size, or beta1 would not be positive; {train.batch_size} is {factor:g} "
-            f"times {scaling.base_batch_size}"
-        )
-    return None
 
 
 def effective(settings: Settings) -> Settings:

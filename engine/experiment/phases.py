@@ -30,10 +30,7 @@ def with_phases(
     by_configuration: dict[str, list[tuple[Phase, str]]] = {each.id: [] for each in configurations}
     for index, raw in enumerate(written):
         at = f"{where}: phases[{index}]"
-        for key in raw:
-            if key not in KEYS:
-                raise UsageProblem(f"{at}: unknown key {printable(key)!r}{nearest(key, KEYS)}")
-        phase, members = _phase(raw, at), configurations
+        phase, members = read_phase(raw, at), configurations
         if "where" in raw:
             selector = read_selector(raw["where"], configurations, f"{at}.where")
             members = list(picked(selector, configurations))
@@ -42,7 +39,15 @@ def with_phases(
     return [_with(each, by_configuration[each.id]) for each in configurations]
 
 
-def _phase(raw: dict[str, Any], where: str) -> Phase:
+def read_phase(raw: dict[str, Any], where: str) -> Phase:
+    """Return one phase, without the configurations that it changes.
+
+    Raises:
+        UsageProblem: it is malformed.
+    """
+    for key in raw:
+        if key not in KEYS:
+            raise UsageProblem(f"{where}: unknown key {printable(key)!r}{nearest(key, KEYS)}")
     moments = [key for key in ("at", "at_epoch") if key in raw]
     if len(moments) != 1:
         given = "both" if moments else "neither"

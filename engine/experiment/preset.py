@@ -1,8 +1,8 @@
 """Reads a preset file into checked settings. Every error message names the file and the key."""
 
 import errno
-import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +10,20 @@ import msgspec
 
 from batchscope.engine.errors import MachineProblem, UsageProblem, nearest, printable
 from batchscope.engine.errors import shown as quoted
+from batchscope.engine.experiment.assignment import TEXTS as TEXTS
+from batchscope.engine.experiment.assignment import TOP_LEVEL, suggestion
+from batchscope.engine.experiment.assignment import assign as assign
+from batchscope.engine.experiment.assignment import read_literal as read_literal
 from batchscope.engine.experiment.claims import leave_out_idle, read_claims
-from batchscope.engine.experiment.fields import check_value, field_types, full_key
+from batchscope.engine.experiment.every_fault import every_fault, faults_of_keys
+from batchscope.engine.experiment.fields import check_value, field_types
 from batchscope.engine.experiment.grid import unfold
 from batchscope.engine.experiment.interpolation import leave_out_idle as leave_out_line
 from batchscope.engine.experiment.interpolation import read_interpolation
+from batchscope.engine.experiment.preset_faults import Fault, PresetProblem, blamed
 from batchscope.engine.experiment.selection import confirming, read_select
 from batchscope.engine.experiment.task_settings import check_task
+from batchscope.engine.experiment.toml_lines import lines_of
 from batchscope.engine.experiment.warmup_check import refuse_unreached
 from batchscope.engine.planning.plan import Plan
 from batchscope.engine.spec import (
@@ -29,30 +36,12 @@ from batchscope.engine.spec import (
 )
 from batchscope.engine.system.files import is_there
 from batchscope.engine.system.untrusted_files import (
-    MOST_DEPTH,
     decode_toml,
     is_damage,
     read_bytes,
-    too_deep,
 )
 from batchscope.engine.table import PositiveInt, Table
 from batchscope.engine.task_table import Argument, TaskTable
-
-LONGEST_SHOWN = 400
-TEXTS = ("name", "title", "question", "source", "group")
-TOP_LEVEL = (
-    *TEXTS,
-    "seeds",
-    *TABLES,
-    "grid",
-    "cells",
-    "select",
-    "phases",
-    "claims",
-    "judging",
-    "plan",
-    "interpolation",
-)
 
 
 class Preset(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,11 +107,62 @@ def load_preset(path: Path, assignments: Sequence[str] = (), stored: bool = Fals
         UsageProblem: the file does not exist, is not TOML, or has a wrong value.
         MachineProblem: the file exists but cannot be read.
     """
-    raw = read_toml(path)
-    table = raw.get("task")
-    points = isinstance(table, dict) and bool(table.get("path"))
+    shown, content = printable(path), _content(path)
+    _assigned(content, assignments, shown)
+
+    def read(given: Sequence[str]) -> Preset:
+        return _with_task(path, _assigned(content, given, shown), given, stored)
+
+    try:
+        return read(assignments)
+    except UsageProblem as problem:
+        if stored:
+            raise
+        first = str(problem).removeprefix(f"{shown}: ")
+
+    def faults(given: Sequence[str]) -> list[str]:
+        try:
+            read(given)
+        except UsageProblem as problem:
+            text = str(problem).removeprefix(f"{shown}: ")
+        else:
+            return []
+        try:
+            raw = _assigned(content, given, shown)
+        except UsageProblem:
+            return [text]
+        return every_fault(raw, text, shown, _parts(raw, shown))
+
+    lines = lines_of(content.decode())
+    told = [first, *(each for each in faults(assignments) if each != first)]
+    found = list(blamed(told, lines, assignments, faults))
+    found.sort(key=lambda fault: fault.line)  # those of --set first, which have none
+    raise PresetProblem(shown, found)
+
+
+def _assigned(content: bytes, assignments: Sequence[str], shown: str) -> dict[str, Any]:
+    """Return the tables of a preset file with `--set` applied.
+
+    Raises:
+        PresetProblem: several assignments are malformed.
+        UsageProblem: one is; or the file is not TOML.
+    """
+    raw = parse_toml(content, shown)
+    wrong = []
     for assignment in assignments:
-        assign(raw, assignment)
+        try:
+            assign(raw, assignment)
+        except UsageProblem as problem:
+            wrong.append(problem)
+    if len(wrong) == 1:
+        raise wrong[0]
+    if wrong:
+        raise PresetProblem(shown, [Fault(str(each)) for each in wrong])
+    return raw
+
+
+def _with_task(path: Path, raw: dict[str, Any], assignments: Sequence[str], stored: bool) -> Preset:
+    """Check the content of a preset file with `--set` applied, and the task that it names."""
     shown = printable(path)
     preset = parse_preset(raw, path.stem, shown, changed=bool(assignments), stored=stored)
     tasks = [each.settings.task for each in preset.configurations if each.settings.task]
@@ -146,7 +186,7 @@ def load_preset(path: Path, assignments: Sequence[str] = (), stored: bool = Fals
         preset,
         task_folder=str(folder.resolve()),
         exported=exported,
-        points_from=str(own) if points and not named and folder.resolve() != own else "",
+        points_from=str(own) if tasks[0].path and not named and folder.resolve() != own else "",
     )
 
 
@@ -158,9 +198,13 @@ def _is_exported(path: Path, raw: dict[str, Any]) -> bool:
 
 def read_toml(path: Path) -> dict[str, Any]:
     """Read the tables of a TOML file; see `load_preset` for the errors."""
+    return parse_toml(_content(path), printable(path))
+
+
+def _content(path: Path) -> bytes:
     shown = printable(path)
     try:
-        content = read_bytes(path)
+        return read_bytes(path)
     except (FileNotFoundError, NotADirectoryError):
         raise UsageProblem(f"{shown}: no such preset file") from None
     except IsADirectoryError:
@@ -171,7 +215,6 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise kind(f"{shown}: cannot be read: {printable(error.strerror or error)}") from None
     except ValueError as error:
         raise MachineProblem(f"{shown}: cannot be read: {printable(error)}") from None
-    return parse_toml(content, shown)
 
 
 def parse_toml(content: bytes, shown: str) -> dict[str, Any]:
@@ -197,31 +240,6 @@ def parse_toml(content: bytes, shown: str) -> dict[str, Any]:
         raise UsageProblem(f"{shown}: not valid TOML: {printable(error)}") from None
 
 
-def assign(raw: dict[str, Any], assignment: str) -> None:
-    """Apply one `--set KEY=VALUE`: a dotted key and a TOML literal (a bare word is a string).
-
-    Without a value, title, question and the like become empty; any other key is removed.
-    """
-    key, equals, text = assignment.partition("=")
-    where = f"--set {_shortened(printable(assignment))}"
-    parts = [part.strip() for part in key.split(".")]
-    if not equals or not all(parts):
-        raise UsageProblem(f"{where}: expected KEY=VALUE, for example train.lr=0.1")
-    if parts[0] not in TOP_LEVEL:
-        raise UsageProblem(f"{where}: unknown key {parts[0]!r}{_suggest(parts[0])}")
-    if len(parts) > MOST_DEPTH:
-        raise UsageProblem(f"{where}: the key has more than {MOST_DEPTH} parts")
-    table = raw
-    for part in parts[:-1]:
-        table = table.setdefault(part, {})
-        if not isinstance(table, dict):
-            raise UsageProblem(f"{where}: {part!r} is not a table")
-    if text.strip() or key.strip() in TEXTS:
-        table[parts[-1]] = read_literal(text.strip(), where)
-    else:
-        table.pop(parts[-1], None)
-
-
 def parse_preset(
     raw: dict[str, Any], name: str, where: str, changed: bool = False, stored: bool = False
 ) -> Preset:
@@ -236,18 +254,9 @@ def parse_preset(
         stored: whether it is that of a sweep that has been started. It is then not refused because
             a learning rate is never reached, which an earlier version allowed.
     """
-    for key in raw:
-        if key not in TOP_LEVEL:
-            raise UsageProblem(f"{where}: unknown key {printable(key)!r}{_suggest(key)}")
+    for check in _parts(raw, where):
+        check()
     texts = {key: _text(raw, key, where) for key in TEXTS}
-    if not texts["title"]:
-        raise UsageProblem(f"{where}: title: required: a string that names the experiment")
-    check_value(raw.get("seeds", 1), PositiveInt, f"{where}: seeds")
-    for table, kind in TABLES.items():
-        if table == "task" and isinstance(raw.get(table), dict):
-            _check_task(raw[table], where)
-            continue
-        _check_table(raw.get(table, {}), table, kind, where)
     configurations, notes = unfold(raw, where)
     if not stored:
         refuse_unreached(configurations, where)
@@ -273,34 +282,38 @@ def parse_preset(
     )
 
 
-def _suggest(key: str) -> str:
-    try:
-        return f"; did you mean {full_key(key, '')}?"
-    except UsageProblem:
-        return nearest(key, TOP_LEVEL)
+def _parts(raw: dict[str, Any], where: str) -> Iterator[Callable[[], object]]:
+    """Yield the checks of single keys, each of which may raise `UsageProblem`."""
+    for key in raw:
+        if key not in TOP_LEVEL:
+            yield partial(_refuse_key, key, where)
+    yield from (partial(_text, raw, key, where) for key in TEXTS)
+    yield partial(_check_title, raw, where)
+    yield partial(check_value, raw.get("seeds", 1), PositiveInt, f"{where}: seeds")
+    for table, kind in TABLES.items():
+        content = raw.get(table, {})
+        if not isinstance(content, dict):
+            yield partial(_check_table, content, table, kind, where)
+        elif table == "task":
+            yield from (partial(_check_task, {k: v}, where) for k, v in content.items())
+        else:
+            yield from (
+                partial(_check_table, {k: v}, table, kind, where) for k, v in content.items()
+            )
 
 
-def read_literal(text: str, where: str) -> Any:
-    """Return the value of a TOML literal; a bare word is a string.
-
-    Raises:
-        UsageProblem: it looks like a literal, but is none.
-    """
-    try:
-        parsed = tomllib.loads(f"value = {text}")
-    except (ValueError, RecursionError):
-        if text and text[0] in "[{\"'":
-            raise UsageProblem(f"{where}: {printable(text)} is not a TOML value") from None
-        return text
-    if set(parsed) != {"value"}:
-        raise UsageProblem(f"{where}: expected one value")
-    if too_deep(parsed["value"]):
-        raise UsageProblem(f"{where}: the value is nested too deeply")
-    return parsed["value"]
+def key_faults(raw: dict[str, Any]) -> list[str]:
+    """Return what is wrong with single keys of a preset, which may lack all others."""
+    return faults_of_keys(raw, "", _parts(raw, ""))
 
 
-def _shortened(text: str) -> str:
-    return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 3]}..."
+def _refuse_key(key: str, where: str) -> None:
+    raise UsageProblem(f"{where}: unknown key {printable(key)!r}{suggestion(key)}")
+
+
+def _check_title(raw: dict[str, Any], where: str) -> None:
+    if not _text(raw, "title", where):
+        raise UsageProblem(f"{where}: title: required: a string that names the experiment")
 
 
 def _text(raw: dict[str, Any], key: str, where: str) -> str:

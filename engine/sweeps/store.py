@@ -35,6 +35,8 @@ from batchscope.engine.system.untrusted_files import open_regular, open_to_write
 LOCK = "conductor.lock"
 NO_LOCKS = "its file system cannot lock files (flock)"
 LONGEST_SLUG = 40
+MOST_NAMED = 8
+"""How many sweeps a message names that a part of an id fits."""
 
 _NAMED = re.compile(r"\d{8}-\d{6}")
 
@@ -210,7 +212,8 @@ def find_sweep(home: Path, name: str | None) -> Path:
 
     Args:
         home: the home folder.
-        name: an id, or a start or end of one; None finds the running sweep, else the newest.
+        name: an id, or a part of one; None finds the running sweep, else the newest. A part that
+            starts or ends one is preferred to one within another.
 
     Raises:
         UsageProblem: no sweep matches, or several do.
@@ -222,11 +225,12 @@ def find_sweep(home: Path, name: str | None) -> Path:
         return next((folder for folder in folders if conductor_lives(folder)), folders[0])
     exact = [folder for folder in folders if folder.name == name]
     near = exact or [f for f in folders if f.name.startswith(name) or f.name.endswith(name)]
+    near = near or [folder for folder in folders if name in folder.name]
     if len(near) == 1:
         return near[0]
     if near:
-        some = ", ".join(folder.name for folder in near[:4])
-        more = ", …" if len(near) > 4 else ""
+        some = ", ".join(folder.name for folder in near[:MOST_NAMED])
+        more = f" and {len(near) - MOST_NAMED} more" if len(near) > MOST_NAMED else ""
         raise UsageProblem(
             f"{printable(name)!r} matches {len(near)} sweeps: {some}{more}; write more of the ID"
         )

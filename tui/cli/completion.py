@@ -1,4 +1,4 @@
-"""Completes options, commands, presets and sweeps in a shell, with argcomplete."""
+"""Completes options, commands, presets, settings and sweeps in a shell, with argcomplete."""
 
 import argparse
 import os
@@ -96,6 +96,17 @@ def _sweeps_and_folders() -> Any:
     return complete
 
 
+def _settings() -> Any:
+    def complete(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
+        from batchscope.tui.cli.setting_completion import completions
+
+        if getattr(parsed_args, "command", None):  # `check` has arguments of a task there
+            return []
+        return completions(prefix, parsed_args)
+
+    return complete
+
+
 def _names(*known: str) -> Callable[[], Any]:
     return lambda: lambda **_: known
 
@@ -113,8 +124,10 @@ COMPLETERS: dict[str, Callable[[], Any]] = {
     "overlay": _sweeps,
     "one": _sweeps_and_folders,
     "other": _sweeps_and_folders,
+    "set": _settings,
     "theme": _themes,
     "device": _names("auto", "cpu", "cuda:0"),
+    "on": _names("ray", "auto", "ray://"),
     "export": _folders,
     "data_dir": _folders,
     "home": _folders,

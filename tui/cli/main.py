@@ -56,7 +56,7 @@ def _code() -> int:
         sys.stdout.flush()
         return code
     except Problem as problem:
-        complain(f"batchscope: {problem}")
+        complain(*f"batchscope: {problem}".split("\n"))  # of a preset, a line a fault
         return problem.exit_code
     except KeyboardInterrupt:
         return 130

@@ -118,7 +118,9 @@ def build_parser() -> Parser:
     compare = command("compare", "compare two sweeps or exports", common)
     for name, dest in (("A", "one"), ("B", "other")):
         compare.add_argument(
-            dest, metavar=name, help="the folder of an export, or the ID of a stored sweep"
+            dest,
+            metavar=name,
+            help="the folder of an export, or the ID of a stored sweep, or a part of it",
         )
     as_json(compare, "print the comparison as one JSON object")
     compare.add_argument(
@@ -186,7 +188,7 @@ CHECK_TEXT = (
     "presets. A preset names code itself, so its folder must be trusted. Code that others may "
     "write to is not run."
 )
-ID_HELP = "ID of a stored sweep, or a start or end of it that fits only this sweep"
+ID_HELP = "ID of a stored sweep, or any part of it that fits only this sweep"
 HOME_HELP = "folder for sweeps and data (default: $BATCHSCOPE_HOME, else the state folder)"
 ASCII_HELP = "use ASCII characters only (default: if the locale is not UTF-8)"
 ON_HELP = "train on a Ray cluster: ray (started here), auto (this node's) or ray://HOST:PORT"
@@ -206,7 +208,11 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--preset", metavar="NAME|FILE", help="the preset to run, by name or by file")
     add("--export", metavar="DIR", help="run headless and write the results to DIR")
-    add("--sweep", metavar="ID", help="with --export: export a stored sweep, run nothing")
+    add(
+        "--sweep",
+        metavar="ID",
+        help="with --export: export a stored sweep (its ID or a part), run nothing",
+    )
     add(
         "--set",
         action="append",

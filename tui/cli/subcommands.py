@@ -1,6 +1,7 @@
 """The commands for presets, stored sweeps and this machine: list, attach, stop, delete, doctor."""
 
 import argparse
+import shutil
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from batchscope.tui.start import has_terminal, show_screen
 from batchscope.tui.terminal.output import complain, say
 
 if TYPE_CHECKING:
-    from batchscope.engine.sweeps.listing import StoredSweep
+    pass
 
 STOP_PATIENCE_SECONDS = 30.0
 
@@ -35,44 +36,21 @@ def list_sweeps(words: argparse.Namespace) -> int:
     """Print the stored sweeps, newest first, as lines or as JSON."""
     from batchscope.engine.sweeps.listing import stored_sweeps
     from batchscope.engine.sweeps.store import home_folder
+    from batchscope.tui.cli.sweep_table import plain_lines, table_lines
     from batchscope.tui.render.ascii import json_text
-    from batchscope.tui.viewmodel.result_text import result_text
 
     home = home_folder(words.home, writes=False)
     sweeps = stored_sweeps(home)
     if words.json:
         say(json_text(sweeps, sys.stdout))
         return 0
-    width = max((len(sweep.id) for sweep in sweeps), default=0)
-    done = [f"{sweep.finished}/{sweep.trials}" for sweep in sweeps]
-    results = [
-        result_text(each.metric, each.best, each.worst) or _no_result(each) for each in sweeps
-    ]
-    said = [
-        "  ".join(
-            filter(
-                None,
-                (each.title, result, f"[{each.problem}]" * bool(each.problem)),
-            )
-        )
-        for each, result in zip(sweeps, results, strict=True)
-    ]
-    say(
-        *(
-            f"{each.id:<{width}}  {each.state:<11}  {count:>9} trials  {text}"
-            for each, count, text in zip(sweeps, done, said, strict=True)
-        )
-    )
+    if sys.stdout.isatty():
+        say(*table_lines(sweeps, shutil.get_terminal_size().columns))
+    else:
+        say(*plain_lines(sweeps))
     if not sweeps:
         complain(f"no sweeps are stored in {home}")
     return 0
-
-
-def _no_result(sweep: "StoredSweep") -> str:
-    """Return that a sweep which ended by itself has no result, and why; empty if it has one."""
-    if sweep.alive or sweep.finished or sweep.state not in ("finished", "failed"):
-        return ""
-    return f"no results{': ' if sweep.reason else ''}{sweep.reason}" if sweep.trials else ""
 
 
 def attach(words: argparse.Namespace) -> int:

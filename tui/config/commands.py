@@ -25,7 +25,8 @@ MENU = (
     ),
     Command(
         "E", "E", "Edit the settings", "edit",
-        "Edit the experiment's settings before launching it", "edit", "menu", of="preset",
+        "Edit the settings of the experiment before launching it, or of a stored sweep to run it "
+        "again with changes", "edit", "menu", of="preset",
     ),
     Command(
         "o", "o", "Compare sweeps", "compare",
@@ -61,6 +62,10 @@ MENU = (
 EDIT = (
     Command("enter", "enter", "Change", "edit", "Edit the value", "change", "edit"),
     Command(
+        "slash", "/", "Search the settings", "search",
+        "Search the settings by words of key, value or meaning", "search", "edit",
+    ),
+    Command(
         "L", "L", "Launch", "launch", "Launch the experiment with these settings", "launch", "edit"
     ),
     Command(
@@ -71,7 +76,10 @@ EDIT = (
         "U", "U", "Reset all", "reset all", "Reset all settings to the preset's values",
         "reset_all", "edit", late=True,
     ),
-    Command("escape,m", "esc", "Back", "back", "Go back to the menu", "back", "edit"),
+    Command(
+        "escape,m", "esc", "Back", "back", "Clear the search; without one, go back to the menu",
+        "back", "edit",
+    ),
     Command(
         "up,k", "↑ ↓", "Up", "", "Move the cursor; also pgup pgdn home end", "move(-1)", "edit"
     ),

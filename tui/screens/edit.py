@@ -9,7 +9,7 @@ from textual.containers import Horizontal
 from textual.widgets import Input
 
 from batchscope.engine.errors import UsageProblem, printable
-from batchscope.engine.experiment.draft import Checked, Draft, checked, split
+from batchscope.engine.experiment.draft import Checked, Draft, checked, split, value_problem
 from batchscope.tui.config.commands import Command, bindings
 from batchscope.tui.config.keymap import commands_at
 from batchscope.tui.render.styled_text import EMPTY, Row, row
@@ -26,6 +26,12 @@ TYPING = (
     Command("escape", "esc", "", "cancel", "", "", "edit"),
 )
 """The keys while the field has the focus."""
+SEARCHING = (
+    Command("enter", "enter", "", "keep search", "", "", "edit"),
+    Command("escape", "esc", "", "clear", "", "", "edit"),
+    Command("down", "↑ ↓", "", "select", "", "", "edit"),
+)
+"""The keys while the search has the focus."""
 PAUSE_SECONDS = 0.05
 MARGIN = 3
 
@@ -43,10 +49,14 @@ class EditScreen(AnsweringScreen):
         self._checked: Checked | None = None
         self._wanted: list[str] | None = None
         self._reading = False
+        self._query = ""
 
     def compose(self) -> ComposeResult:
         """Yield title, settings, field, notes and keys."""
         yield Rows(id="edit-title")
+        with Horizontal(id="edit-filter"):
+            yield Rows(id="edit-search-sign")
+            yield IdleField("edit-search", "words of key, value or meaning")
         yield Picker(id="settings")
         yield Rows(id="edit-rule")
         with Horizontal(id="edit-field"):
@@ -70,7 +80,9 @@ class EditScreen(AnsweringScreen):
             return
         width = self.size.width
         picker = self.query_one(Picker)
-        picker.offer(edit_form.items(self._draft, (picker.size.width or width) - 2 * MARGIN))
+        inner = (picker.size.width or width) - 2 * MARGIN
+        picker.offer(edit_form.items(self._draft, inner, self._query))
+        self._lines("edit-search-sign").show([row((" / ", "key"))])
         changes = len(self._draft.assignments)
         self._lines("edit-title").show(
             [edit_form.title(self._preset, changes, self._checked, width)]
@@ -101,7 +113,7 @@ class EditScreen(AnsweringScreen):
         lines = self._lines("edit-key")
         lines.styles.width = min(self.size.width // 2, sum(len(text) for text, _ in label))
         lines.show([label])
-        field = self.query_one(IdleField)
+        field = self._field
         with field.prevent(Input.Changed):
             field.value = "" if key == edit_form.ANOTHER else self._draft.setting(key).text
             field.cursor_position = len(field.value)
@@ -109,6 +121,8 @@ class EditScreen(AnsweringScreen):
     def _hints(self, width: int) -> Row:
         if self._said:
             return self._answer()
+        if self.searching:
+            return hints(SEARCHING, EMPTY, width)
         if self.typing:
             typing = hints(TYPING, EMPTY, width)
             return row(*typing, ("  an empty value removes the key", "dim"))
@@ -116,14 +130,29 @@ class EditScreen(AnsweringScreen):
 
     def _fitting(self) -> Sequence[Command]:
         """Return the commands of the list, or those of the field."""
+        if self.searching:
+            return SEARCHING
         return TYPING if self.typing else commands_at("edit", self.batchscope.settings.keys)
 
     # Selection, typing and checking
 
     @property
+    def _field(self) -> IdleField:
+        return self.query_one("#edit-value", IdleField)
+
+    @property
+    def _search(self) -> IdleField:
+        return self.query_one("#edit-search", IdleField)
+
+    @property
     def typing(self) -> bool:
-        """Whether the field has the focus."""
-        return self.query_one(IdleField).has_focus
+        """Whether the field of the value has the focus."""
+        return self._field.has_focus
+
+    @property
+    def searching(self) -> bool:
+        """Whether the field of the search has the focus."""
+        return self._search.has_focus
 
     @property
     def _key(self) -> str:
@@ -166,7 +195,18 @@ class EditScreen(AnsweringScreen):
         """Edit the value: its line was clicked again."""
         self.action_change()
 
-    @on(Input.Changed)
+    @on(Input.Changed, "#edit-search")
+    def narrow(self, event: Input.Changed) -> None:
+        """Show the settings that match, with every character."""
+        self._query, self._said = event.value, ""
+        self._draw()
+
+    @on(Input.Submitted, "#edit-search")
+    def keep(self) -> None:
+        """Go back to the list and keep the search; hide an empty one."""
+        self._leave_search()
+
+    @on(Input.Changed, "#edit-value")
     def typed(self, event: Input.Changed) -> None:
         """Check the preset with what is typed so far."""
         if not self.typing:
@@ -177,9 +217,9 @@ class EditScreen(AnsweringScreen):
         else:
             self._check([*self._draft.assignments, *([event.value] if event.value else [])])
 
-    @on(Input.Submitted)
+    @on(Input.Submitted, "#edit-value")
     def take(self, event: Input.Submitted) -> None:
-        """Accept the value; errors stay visible until they are corrected."""
+        """Accept the value, unless no preset can have it: then the field stays open."""
         key, text = self._key, event.value
         if key == edit_form.ANOTHER and text.strip():
             try:
@@ -188,6 +228,9 @@ class EditScreen(AnsweringScreen):
                 self.say(printable(problem).removeprefix("--set "))
                 return
         if key != edit_form.ANOTHER:
+            if value_problem(key, text):
+                self.say("Not taken: correct the value, or esc cancels")
+                return
             self._draft.change(key, text)
         self._leave_field()
         self._draw()
@@ -195,8 +238,13 @@ class EditScreen(AnsweringScreen):
         self._check(self._draft.assignments)
 
     def _leave_field(self) -> None:
-        self.query_one(IdleField).leave()
+        self._field.leave()
         self._check(self._draft.assignments)
+
+    def _leave_search(self) -> None:
+        self._search.leave()
+        self.set_class(bool(self._query.strip()), "-filtered")
+        self.call_after_refresh(self._draw)
 
     # Keys
 
@@ -207,9 +255,15 @@ class EditScreen(AnsweringScreen):
         elif not self.query_one(Picker).move(step):
             self.say("End of the list")
 
+    def action_search(self) -> None:
+        """Put the focus into the search."""
+        self.add_class("-filtered")
+        self._search.enter()
+        self.call_after_refresh(self._draw)
+
     def action_change(self) -> None:
         """Edit the value."""
-        self.query_one(IdleField).enter()
+        self._field.enter()
         self.call_after_refresh(self._draw_notes)
 
     def action_reset(self) -> None:
@@ -247,10 +301,16 @@ class EditScreen(AnsweringScreen):
         self.say("Not launched: correct the error shown above first")
 
     def action_back(self) -> None:
-        """Cancel the edit of a value, or close the form; ask first if it has changes."""
+        """Cancel the edit of a value or the search, or close the form.
+
+        It asks first if there are changes.
+        """
         if self.typing:
             self._leave_field()
             self._draw()
+        elif self.searching or self._query:
+            self._search.value = self._query = ""
+            self._leave_search()
         elif not self._draft.assignments:
             self.dismiss()
         else:

@@ -3,6 +3,7 @@
 from batchscope.engine.analysis.time_estimate import sweep_seconds
 from batchscope.engine.devices.devices import cores
 from batchscope.engine.errors import printable
+from batchscope.engine.experiment.descriptions import description
 from batchscope.engine.experiment.draft import Checked, Draft, Setting, default_of, meaning
 from batchscope.tui.render.styled_text import EMPTY, Row, cell, fit, row, spread, wrap
 from batchscope.tui.render.units import roughly
@@ -13,16 +14,30 @@ KEY, WAS = 24, 22
 ROOMY, VALUE = 110, 66
 
 
-def items(draft: Draft, width: int) -> list[Item]:
-    """Return the keys that are set, the others with their defaults, and an entry for any key."""
-    known, others = draft.settings()
+def items(draft: Draft, width: int, query: str = "") -> list[Item]:
+    """Return the keys that are set, the others with their defaults, and an entry for any key.
+
+    With a query only those whose key, value or description has all of its words.
+    """
+    known, others = ([each for each in some if matches(each, query)] for some in draft.settings())
+    none = [Item(row((f" no setting matches “{printable(query.strip())}”", "warn")))]
     return [
-        Item(row((" set by this experiment", "dim"))),
+        *[Item(row((" set by this experiment", "dim")))] * bool(known),
         *(_item(setting, width) for setting in known),
-        Item(row((" not set: defaults", "dim"))),
+        *[Item(row((" not set: defaults", "dim")))] * bool(others),
         *(_item(setting, width) for setting in others),
+        *none * (not known and not others),
         Item(row(("add another setting…", "")), "set:"),
     ]
+
+
+def matches(setting: Setting, query: str) -> bool:
+    """Return whether every word of a query occurs in a setting or in what is said of it."""
+    parts = query.casefold().split()
+    said = f"{setting.key} {setting.text}"
+    if parts:
+        said = f"{said} {meaning(setting.key)} {description(setting.key)}".casefold()
+    return all(part in said for part in parts)
 
 
 def _item(setting: Setting, width: int) -> Item:
@@ -59,12 +74,13 @@ def title(name: str, changes: int, checked: Checked | None, width: int) -> Row:
 
 
 def notes(key: str, checked: Checked | None, width: int, height: int) -> list[Row]:
-    """Return what values the selected key takes, and the errors or notes on the whole preset."""
+    """Return what values the selected key takes, the errors or notes, and what the key does."""
     about = meaning(key) if key else "any setting of a preset, for example grid.momentum=[0, 0.9]"
     lines = wrap(about, width, "dim")
     if checked and checked.problem:
-        lines += wrap(f"✗ {checked.problem}", width, "bad")
+        for problem in checked.problem.split("\n"):
+            lines += wrap(f"✗ {problem}", width, "bad")
     elif checked and checked.preset:
         for note in checked.preset.notes:
             lines += wrap(f"! {note}", width, "warn")
-    return lines[:height]
+    return (lines + wrap(description(key), width, "dim") * bool(description(key)))[:height]

@@ -29,20 +29,23 @@ class Help(Dialog[None]):
     CSS_PATH = "dialog.tcss"
     SCROLLING = ("up", "down", "pageup", "pagedown", "home", "end")
 
-    def __init__(self, commands: Sequence[Command]) -> None:
+    def __init__(self, commands: Sequence[Command], pane: str = "") -> None:
         super().__init__()
-        self._commands = commands
+        self._commands, self._pane = commands, pane
 
     def compose(self) -> ComposeResult:
         """Yield all commands that have a key to show, under the headings of their groups."""
         columns = min(WIDTH, self.app.size.width) - AROUND
-        text = Text("\n".join(textwrap.fill(line, max(LEAST, columns)) for line in ABOUT))
+        text = Text()
         room = max(LEAST, columns - KEYS)
-        for group, commands in grouped(self._commands).items():
-            text.append(f"\n\n{group}", "bold")
+        for group, commands in grouped(self._commands, self._pane).items():
+            text.append("\n\n" if text else "")
+            text.append(group, "bold")
             for command in commands:
                 text.append(f"\n{command.shown:<{KEYS - 1}} ", "bold")
                 text.append(("\n" + " " * KEYS).join(textwrap.wrap(command.help, room)))
+        about = "\n".join(textwrap.fill(line, max(LEAST, columns)) for line in ABOUT)
+        text.append(f"\n\n{about}")
         with VerticalScroll(classes="dialog") as dialog:
             dialog.border_subtitle = CLOSING
             if self.app.size.width < WIDTH + FRINGE:
@@ -60,10 +63,16 @@ class Help(Dialog[None]):
             self.dismiss()
 
 
-def grouped(commands: Sequence[Command]) -> dict[str, list[Command]]:
-    """Return the commands that have a key to show by group: panes after the rest of a screen."""
+def grouped(commands: Sequence[Command], pane: str = "") -> dict[str, list[Command]]:
+    """Return the commands that have a key to show by group.
+
+    The keys of the current pane are first, those of the other panes after the rest of a screen.
+    """
     shown = [command for command in commands if command.shown]
-    shown.sort(key=lambda command: (command.group == LAST, command.pane is not None))
+    first = {command.group for command in shown if pane and command.pane == pane}
+    shown.sort(
+        key=lambda each: (each.group not in first, each.group == LAST, each.pane is not None)
+    )
     return {
         group: [command for command in shown if command.group == group]
         for group in dict.fromkeys(command.group for command in shown)

@@ -209,7 +209,7 @@ class MenuScreen(AnsweringScreen):
         return [
             replace(command, hint=ENTERS[kind]) if command.action == "choose" else command
             for command in commands_at("menu", self.batchscope.settings.keys)
-            if command.of in ("", kind)
+            if (command.of in ("", kind) or (command.action == "edit" and sweep))
             and (command.action != "resume" or (sweep and menu_entries.resumable(sweep)))
             and (command.action != "compare" or self._marked)
         ]
@@ -300,20 +300,25 @@ class MenuScreen(AnsweringScreen):
             self.say("Nothing is selected. esc clears the filter")
 
     def action_edit(self) -> None:
-        """Open the form with the settings of the selected preset."""
-        offer = self._offer()
-        if offer is None or offer.preset is None:
-            self.say(menu_entries.not_editable(offer, self._sweep()))
-            return
+        """Open the form with the settings of the selected preset, or of a stored sweep."""
         from batchscope.engine.experiment.draft import Draft
         from batchscope.tui.screens.edit import EditScreen
+        from batchscope.tui.screens.sweep_actions import draft_of
 
-        try:
-            draft = Draft(offer.path)
-        except Problem as problem:
-            self.app.push_screen(MessageDialog(f"{offer.name} cannot be edited", str(problem)))
+        offer, sweep = self._offer(), self._sweep()
+        if sweep:
+            name, read = printable(sweep.id), partial(draft_of, Path(sweep.folder))
+        elif offer and offer.preset:
+            name, read = offer.name, partial(Draft, offer.path)
+        else:
+            self.say(menu_entries.not_editable(offer))
             return
-        self.app.push_screen(EditScreen(offer.name, draft))
+        try:
+            draft = read()
+        except (Problem, OSError) as problem:
+            self.app.push_screen(MessageDialog(f"{name} cannot be edited", printable(problem)))
+            return
+        self.app.push_screen(EditScreen(name, draft))
 
     def action_mark(self) -> None:
         """Mark or unmark the selected sweep."""

@@ -197,7 +197,7 @@ def preset_item(offer: Offer, stored: Sequence[StoredSweep], width: int) -> Item
 
 def _without_paths(offer: Offer) -> str:
     """Return what is wrong with a preset, without the folder that the heading names."""
-    problem = offer.problem.removeprefix(f"{printable(offer.path)}: ")
+    problem = offer.problem.partition("\n")[0].removeprefix(f"{printable(offer.path)}: ")
     return problem.replace(f"{printable(offer.path.resolve().parent)}/", "")
 
 
@@ -233,11 +233,8 @@ def resumable(sweep: StoredSweep) -> bool:
     return not sweep.alive and sweep.state != "finished"
 
 
-def not_editable(offer: Offer | None, sweep: StoredSweep | None) -> str:
+def not_editable(offer: Offer | None) -> str:
     """Return why the selected entry has no form."""
     if offer:
         return f"{offer.name} cannot be edited: its file has an error. enter shows it"
-    if sweep is None:
-        return "Select an experiment to edit its settings"
-    again = "; r resumes this one" if resumable(sweep) else ", only experiments"
-    return f"Stored sweeps cannot be edited{again}"
+    return "Select an experiment or a stored sweep to edit its settings"

@@ -46,7 +46,7 @@ def preset_preview(
         return [
             row((f"{printable(offer.name)} is invalid", "bad")),
             EMPTY,
-            *wrap(offer.problem, width),
+            *(line for each in offer.problem.split("\n") for line in wrap(each, width)),
         ]
     preset = offer.preset
     fields = [

@@ -11,12 +11,16 @@ from typing import Any
 from textual.screen import Screen
 
 from batchscope.engine.errors import Problem, UsageProblem, printable
+from batchscope.engine.experiment.draft import Draft
+from batchscope.engine.experiment.toml_literal import literal
 from batchscope.engine.export.bundle import check_target, write_export
 from batchscope.engine.formatting import shown_size
 from batchscope.engine.journal.fresh_seeds import trials_to_come
 from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.sweeps.deletion import delete_sweep
+from batchscope.engine.sweeps.launch_file import look_up
 from batchscope.engine.sweeps.listing import StoredSweep
+from batchscope.engine.sweeps.store import SWEEP
 from batchscope.engine.system.files import user_path
 from batchscope.tui.screens.dialog import ConfirmDialog, MessageDialog
 from batchscope.tui.screens.text_prompt import TextPrompt
@@ -126,3 +130,18 @@ def _about_weights(state: SweepState, target: Path) -> str:
 
 def _plain(problem: Exception) -> str:
     return printable(problem).removeprefix("--export ")
+
+
+def draft_of(folder: Path) -> Draft:
+    """Return the settings of a stored sweep, to run it again with changes.
+
+    A task is used from where it stood: the stored file lies elsewhere.
+
+    Raises:
+        Problem: the file of the sweep cannot be read.
+    """
+    draft = Draft(folder / SWEEP)
+    launch, _ = look_up(folder)
+    if launch and launch.task_folder:
+        draft.change("task.path", literal(launch.task_folder))
+    return draft

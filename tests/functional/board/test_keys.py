@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 from textual.containers import VerticalScroll
+from textual.widgets import Static
 
 from batchscope.engine.spec import trials_of
-from batchscope.tui.config.panes import SHOWN_PANE_KEYS
+from batchscope.tui.config.panes import PANE_KEYS, PANES, SHOWN_PANE_KEYS
 from batchscope.tui.screens.board import BoardScreen
 from batchscope.tui.screens.help import Help
 from tests.functional.board_fixtures import (
@@ -165,6 +166,21 @@ async def test_the_help_is_read_to_its_end_on_a_small_screen(home: Path) -> None
         assert "scroll" in str(dialog.border_subtitle)
         await pilot.press("end")
         await until(pilot, lambda: dialog.scroll_y == dialog.max_scroll_y)
+
+
+@pytest.mark.parametrize("name", [entry.name for entry in PANES if entry.commands][:3])
+async def test_the_help_begins_with_the_keys_of_the_current_pane(home: Path, name: str) -> None:
+    app = board_on(finished_sweep(home))
+    async with app.run_test(size=SMALL) as pilot:
+        board = await loaded(pilot)
+        if name != board.current.NAME:
+            await pilot.press(PANE_KEYS[name])
+        await until(pilot, lambda: name == board.current.NAME)
+        await pilot.press("?")
+        assert isinstance(app.screen, Help)
+        text = str(app.screen.query_one(Static).render())
+        assert text.startswith(f"Pane {PANE_KEYS[name]}: {name}")
+        assert text.index("Sweep") < text.index("Everywhere")
 
 
 @pytest.mark.parametrize("size", [(1, 1), (20, 5), (80, 10), (120, 26), (250, 70)])

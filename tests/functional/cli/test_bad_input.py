@@ -78,9 +78,9 @@ def clean(outcome: Outcome) -> bool:
         (["--preset", "."], [".: this is a folder"]),
         (["--set", "batch_size"], ["--set batch_size", "KEY=VALUE"]),
         (["--set", "lr=0.1"], ["--set lr=0.1", "did you mean train.lr?"]),
-        (["--set", "train.learning=0.1"], ["quickstart.toml", "'train.learning'"]),
+        (["--set", "train.learning=0.1"], ["--set train.learning=0.1: ", "'train.learning'"]),
         (["--set", "train.lr=nan"], ["train.lr", "finite"]),
-        (["--set", "grid.batch_size=[0]"], ["quickstart.toml", "grid.batch_size[0]", "got 0"]),
+        (["--set", "grid.batch_size=[0]"], ["--set grid", "grid.batch_size[0]", "got 0"]),
         (
             ["--set", "grid.batch_sizes=[8]"],
             ["grid.batch_sizes[0]", "probe.batch_sizes; did you mean 'batch_size'?"],
@@ -217,7 +217,7 @@ def test_a_file_that_is_not_a_preset(lab: Lab, content: bytes, part: str) -> Non
 def test_a_file_with_a_hostile_name_and_title(lab: Lab) -> None:
     path = lab.root / "\x1b[31m.toml"
     path.write_text(PRESET.replace("lr = 0.1", "lr = 0"))
-    assert "�[31m.toml: train.lr" in refused(lab, 2, "--preset", str(path))
+    assert "�[31m.toml: line 8: train.lr" in refused(lab, 2, "--preset", str(path))
 
 
 def test_control_characters_in_a_title_are_not_printed(lab: Lab) -> None:

@@ -2,10 +2,12 @@
 
 import os
 import subprocess
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 
+from batchscope.tui.cli.setting_completion import completions
 from tests.functional.board_fixtures import finished_sweep
 from tests.functional.lab import COMMAND
 
@@ -56,6 +58,8 @@ def completed(line: str, home: Path, cwd: Path) -> set[str]:
         ("batchscope attach ", {"20270115-080000-quickstart"}),
         ("batchscope --sweep 2027", {"20270115-080000-quickstart"}),
         ("batchscope completion z", {"zsh"}),
+        ("batchscope --set train.opt", {"train.optimizer="}),
+        ("batchscope --on ra", {"ray", "ray://"}),
         ("batchscope --data-dir im", {"images/"}),
     ],
 )
@@ -65,6 +69,47 @@ def test_bash_completes(line: str, offered: set[str], home: Path, tmp_path: Path
     found = completed(line, home, tmp_path)
     assert offered <= found
     assert all(word.startswith(line.rpartition(" ")[2]) for word in found)
+
+
+OWN = """title = "x"
+[task]
+use = "mine:make"
+[train]
+lr = 0.25
+batch_size = 8
+steps = 3
+[grid]
+batch_size = [8, 16]
+"""
+MINE = "def make(seed, width=64):\n    ...\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("--set data.name=", {"cifar10", "digits", "fashion-mnist", "mnist"}),
+        ("--set train.optimizer=ada", {"adagrad", "adam", "adamw"}),
+        ("--set model.batch_norm=", {"true", "false"}),
+        ("--preset own.toml --set train.lr=", {"0.25"}),
+        ("--preset own.toml --set task.arguments.wi", {"task.arguments.width="}),
+        ("--preset own.toml --set task.arguments.width=", {"64"}),
+        ("--preset gone.toml --set train.l", set()),
+        ("--set no.such=", set()),
+    ],
+)
+def test_bash_completes_settings(words: str, offered: set[str], home: Path, tmp_path: Path) -> None:
+    """Bash takes what follows an equals sign for a word of its own."""
+    (tmp_path / "own.toml").write_text(OWN)
+    (tmp_path / "mine.py").write_text(MINE)
+    assert completed(f"batchscope {words}", home, tmp_path) == offered
+
+
+def test_a_list_is_offered_as_the_preset_has_it() -> None:
+    words = Namespace(preset=None)
+    (offered,) = completions("grid.batch_size=", words)
+    assert offered.startswith("grid.batch_size=[")
+    assert " " not in offered
+    assert 'grid.optimizer=["adam"]' in completions("grid.optimizer=", words)
 
 
 @pytest.mark.parametrize(

@@ -11,13 +11,17 @@ from textual.widgets import Input, Static
 
 from batchscope.engine.errors import MachineProblem
 from batchscope.engine.experiment.preset import load_preset
+from batchscope.engine.experiment.preset_catalog import find_preset
 from batchscope.engine.journal import events as ev
 from batchscope.engine.journal import file as journal
-from batchscope.engine.sweeps.store import SWEEP, sweep_folders
+from batchscope.engine.sweeps.launch_file import LAUNCH, Launch, encoded
+from batchscope.engine.sweeps.store import SWEEP, sweep_folders, sweep_toml
 from batchscope.tui.app import BatchscopeApp
 from batchscope.tui.screens.board import BoardScreen
 from batchscope.tui.screens.dialog import ConfirmDialog, MessageDialog
+from batchscope.tui.screens.edit import EditScreen
 from batchscope.tui.screens.menu import MenuScreen
+from batchscope.tui.screens.sweep_actions import draft_of
 from batchscope.tui.screens.text_prompt import TextPrompt
 from tests.functional.board_fixtures import (
     Recipe,
@@ -92,7 +96,9 @@ async def test_the_size_on_disk_is_shown(home: Path) -> None:
         await pilot.press("end")
         assert f"on disk   {size / 1024:.0f} KiB" in part(app, "preview")
         assert f"{size / 1024:.0f} KiB" in part(app, "picker")
-        assert "enter open  / filter  e export  space mark  D delete" in part(app, "menu-hints")
+        assert "enter open  / filter  E edit  e export  space mark  D delete" in part(
+            app, "menu-hints"
+        )
 
 
 async def test_r_starts_a_conductor_if_none_runs(
@@ -392,3 +398,40 @@ async def test_an_export_says_how_to_get_kept_weights(home: Path, here: Path, ke
         await pilot.press("enter")
         await dialog(pilot, MessageDialog)
         assert (f"--sweep {folder.name} --weights" in shown(pilot)) == kept
+
+
+async def test_a_stored_sweep_is_run_again_with_edits(home: Path) -> None:
+    folder = finished_sweep(home)
+    (folder / SWEEP).write_bytes(sweep_toml(find_preset("quickstart", ["seeds=3"])))
+    app = BatchscopeApp(home)
+    async with app.run_test(size=SMALL) as pilot:
+        await listed(pilot)
+        await until(pilot, lambda: "1 stored sweep" in part(app, "menu-title"))
+        await pilot.press("end")
+        assert "E edit" in part(app, "menu-hints")
+        await pilot.press("E")
+        await until(pilot, lambda: isinstance(app.screen, EditScreen))
+        await until(pilot, lambda: "trials" in part(app, "edit-title"))
+        assert folder.name in part(app, "edit-title")
+        before = (folder / SWEEP).read_bytes()
+        await pilot.press("slash", *"seeds", "enter", "enter", "ctrl+u", "2", "enter")
+        await until(pilot, lambda: "was 3" in part(app, "settings"))
+        assert (folder / SWEEP).read_bytes() == before
+
+
+async def test_a_damaged_sweep_has_no_form(home: Path) -> None:
+    (finished_sweep(home) / SWEEP).write_text("[[[")
+    app = BatchscopeApp(home)
+    async with app.run_test(size=SMALL) as pilot:
+        await listed(pilot)
+        await until(pilot, lambda: "1 stored sweep" in part(app, "menu-title"))
+        await pilot.press("end", "E")
+        await until(pilot, lambda: isinstance(app.screen, MessageDialog))
+        assert "cannot be edited" in shown(pilot) or "not valid TOML" in shown(pilot)
+
+
+def test_a_task_of_a_stored_sweep_is_used_from_where_it_stood(tmp_path: Path) -> None:
+    (tmp_path / "sweep.toml").write_text('title = "x"\n[task]\nuse = "mine:make"\n')
+    launch = Launch(preset="x", task_folder=str(tmp_path / "code"))
+    (tmp_path / LAUNCH).write_bytes(encoded(launch))
+    assert draft_of(tmp_path).assignments == [f'task.path="{tmp_path / "code"}"']

@@ -139,7 +139,9 @@ def test_set_is_checked_like_the_file(tmp_path: Path) -> None:
     ]:
         with pytest.raises(UsageProblem) as caught:
             load_preset(path, assignments)
-        assert str(caught.value).startswith(f"{path}: {expected}")
+        key = assignments[0].partition("=")[0]
+        where = f"--set {assignments[0]}: "
+        assert str(caught.value).startswith(where + expected.removeprefix(f"{key}: "))
 
 
 def test_set_without_a_value_removes_the_key(tmp_path: Path) -> None:

@@ -205,8 +205,24 @@ def test_an_ambiguous_id(tmp_path: Path) -> None:
     folders = [created(tmp_path, "same") for _ in range(5)]
     message = refusal(lambda: find_sweep(home(tmp_path), "same"))
     assert message.startswith("'same' matches 5 sweeps: ")
-    assert message.count("-same, ") == 4
-    assert folders[-1].name in message
+    assert all(folder.name in message for folder in folders)
+    folders += [created(tmp_path, "same") for _ in range(5)]
+    message = refusal(lambda: find_sweep(home(tmp_path), "-sam"))
+    assert message.startswith("'-sam' matches 10 sweeps: ")
+    assert sum(f"{folder.name}," in f"{message}," for folder in folders) >= 7
+    assert "and 2 more" in message
+
+
+def test_any_part_that_fits_one_sweep_only_finds_it(tmp_path: Path) -> None:
+    first, second = created(tmp_path, "lr-grid"), created(tmp_path, "noise")
+    place = home(tmp_path)
+    assert find_sweep(place, "r-gri") == first
+    assert find_sweep(place, "-nois") == second
+    third = created(tmp_path, "noise-lr")
+    assert find_sweep(place, "noise-l") == third
+    assert find_sweep(place, "noise") == second  # the end of an id, as it was always found
+    message = refusal(lambda: find_sweep(place, "ois"))
+    assert says(message, f"'ois' matches 2 sweeps | {second.name}; | {third.name}, ")
 
 
 def test_an_unknown_id(tmp_path: Path) -> None:
