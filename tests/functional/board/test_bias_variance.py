@@ -72,7 +72,7 @@ async def test_where_seeds_have_other_test_data_that_is_the_reason(home: Path) -
     app = BatchscopeApp(folder.parent.parent, sweep=folder, clock=lambda: NOW)
     async with app.run_test(size=(80, 24)) as pilot:
         await loaded(pilot)
-        await pilot.press("2", "B", "B")
+        await pilot.press("2", "alt+b", "alt+b")
         told = " ".join(part(app, "pane-bars").split())
         assert "no variance: the seeds have different test data" in told
     state = load_state(folder)

@@ -150,5 +150,6 @@ def test_invalid_settings_are_rejected_before_the_start(
 ) -> None:
     outcome = lab.run("--export", "out", "--preset", preset(lab, 1), "--set", change)
     assert outcome.code == 2
-    assert message in outcome.message
+    assert outcome.message.startswith(f"--set {change}: ")
+    assert message.partition(": ")[2] in outcome.message
     assert not lab.folders()

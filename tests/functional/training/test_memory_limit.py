@@ -148,7 +148,7 @@ def test_an_invalid_size_is_rejected(lab: Lab, size: str) -> None:
     assert lab.folders() == []
     outcome = lab.run("--preset", "quickstart", *sets(f'memory.limit="{size}"'))
     assert outcome.code == 2
-    assert "memory.limit: expected " in outcome.message
+    assert outcome.message.startswith(f'--set memory.limit="{size}": expected ')
     assert lab.folders() == []
 
 
@@ -236,20 +236,20 @@ def test_micro_batches_must_leave_no_image_of_a_joined_batch(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "key"),
+    ("words", "place"),
     [
         (["grid.batch_size=[1, 64]"], "train.batch_size"),
-        (["memory.micro_batch_size=1"], "memory.micro_batch_size"),
-        (["probe.at=[1]", "probe.batch_sizes=[1, 8]"], "probe.batch_sizes"),
-        (["probe.at=[1]", "probe.pairs=[[1, 8]]"], "probe.pairs"),
+        (["memory.micro_batch_size=1"], "--set memory.micro_batch_size=1"),
+        (["probe.at=[1]", "probe.batch_sizes=[1, 8]"], "--set probe.batch_sizes=[1, 8]"),
+        (["probe.at=[1]", "probe.pairs=[[1, 8]]"], "--set probe.pairs=[[1, 8]]"),
     ],
 )
 def test_a_preset_with_single_images_for_batch_norm_is_rejected(
-    lab: Lab, words: list[str], key: str
+    lab: Lab, words: list[str], place: str
 ) -> None:
     outcome = lab.run("--preset", "quickstart", *sets("model.batch_norm=true", *words))
     assert outcome.code == 2
-    assert f"{key}: " in outcome.message
+    assert f"{place}: " in outcome.message
     assert "batch norm (model.batch_norm)" in outcome.message
     assert lab.folders() == []
 
