@@ -46,7 +46,7 @@ class Launches:
         self._threads.shutdown()
 
     def _unheard(self, future: "Future[Any]") -> None:
-        """Tell of a start that failed after its screen was left."""
+        """Pass on the problem of a start that failed after its screen was closed."""
         problem = future.exception()
         if isinstance(problem, Problem):
             self._tell(problem)

@@ -31,9 +31,9 @@ from batchscope.engine.tasks.code_digests import CodeDigests, CodeRefused
 from batchscope.engine.training.model.modes import evaluating
 from batchscope.engine.training.tasks.accepted_model import refuse_uncopyable
 from batchscope.engine.training.tasks.batch_structure import tensors
-from batchscope.engine.training.tasks.beginning import Beginning
 from batchscope.engine.training.tasks.class_errors import class_errors
 from batchscope.engine.training.tasks.cut_comparison import NORMS, is_random
+from batchscope.engine.training.tasks.early_check import EarlyCheck
 from batchscope.engine.training.tasks.error_place import named
 from batchscope.engine.training.tasks.exit_guard import guard_exit
 from batchscope.engine.training.tasks.fork_guard import guard, leave_if_child
@@ -82,8 +82,8 @@ def inspect(host: TaskHost, note: Callable[[str], None] = _unheard) -> TaskFacts
     seconds = guarded(lambda: _sample_seconds(task, train), host.code, loss)
     random = guarded(lambda: _is_random(task, train), host.code, loss)
     norm = any(map(_normalizes_over_batches, task.model.modules()))
-    beginning = Beginning(task, train, began_in_training, random or norm)
-    guarded(lambda: beginning.look(note), host.code, loss)
+    check = EarlyCheck(task, train, began_in_training, random or norm)
+    guarded(lambda: check.look(note), host.code, loss)
     return TaskFacts(
         train=train.size,
         validation=parts["validation"].size if "validation" in parts else 0,

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from batchscope.engine.task import Task, TaskProblem
 from batchscope.engine.tasks.code_digests import CodeDigests
-from batchscope.engine.training.tasks.beginning import Beginning
 from batchscope.engine.training.tasks.check_row import start_row
 from batchscope.engine.training.tasks.cut_comparison import compared, is_random
 from batchscope.engine.training.tasks.data_check import DataCheck
+from batchscope.engine.training.tasks.early_check import EarlyCheck
 from batchscope.engine.training.tasks.error_place import explained
 from batchscope.engine.training.tasks.metric_check import metric_values
 from batchscope.engine.training.tasks.split_check import check_split
@@ -205,7 +205,7 @@ def test_a_module_that_takes_long_to_import_is_told_of() -> None:
 def looked(of: Task, began_in_training: bool = True, known: bool = False) -> list[str]:
     """Return what a sweep notes of a task before its first step."""
     notes: list[str] = []
-    Beginning(of, TaskData("train", of.train, of.collate), began_in_training, known).look(
+    EarlyCheck(of, TaskData("train", of.train, of.collate), began_in_training, known).look(
         notes.append
     )
     return notes

@@ -23,7 +23,7 @@ SAMPLES = 8
 Note = Callable[[str], None]
 
 
-class Beginning:
+class EarlyCheck:
     """Looks at the first samples of a task whose loss has been run already.
 
     Args:
